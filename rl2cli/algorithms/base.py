@@ -1,0 +1,91 @@
+"""What an algorithm is to rl2: it acts and it learns; the Trainer does the rest."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from rl2cli.keys import Observation, Trajectories
+from rl2cli.networks.base import BaseNetwork
+from rl2cli.options import Options
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an algorithm is built for: the spaces, the size of the run, the networks and the seeds."""
+
+    observation_space: spaces.Space[Any]
+    action_space: spaces.Space[Any]
+    num_envs: int
+    total_frames: int
+    """Frames over which schedules run."""
+    device: torch.device
+    make_network: Callable[[int], BaseNetwork]
+    """Builds the actor's network; the argument is `extra_features`."""
+    make_critic_network: Callable[[int], BaseNetwork]
+    """Builds a critic's network; the argument is `extra_features`."""
+    make_generator: Callable[[str], torch.Generator]
+    """Makes the random generator of a named purpose, on `device`, seeded from the run's seed."""
+    has_action_mask: bool = False
+
+
+class BaseAlgorithm(nn.Module, ABC):
+    """Acts on observations and learns from trajectories.
+
+    `state_dict` holds everything learning needs to go on: parameters, optimisers, normalisers, counters.
+
+    Args:
+        options: The algorithm's own validated options.
+        task: What it is built for.
+
+    Raises:
+        UsageError: It cannot act in the task's action space; the message says which algorithm can.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    rollout_length: int
+    """Steps of every environment between two updates."""
+    generators: dict[str, torch.Generator]
+    """Its random generators by purpose; the Trainer saves and restores their states."""
+
+    def __init__(self, options: Options, task: Task) -> None:
+        super().__init__()
+        self.options = options
+        self.task = task
+        self.generators = {}
+
+    @abstractmethod
+    def act(
+        self, observation: Observation, explore: torch.Generator | None = None, action_mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Choose actions, without gradients.
+
+        Args:
+            observation: [B, *obs], raw.
+            explore: Generator to sample with; None acts deterministically.
+            action_mask: [B, A] bool, True where an action is allowed; None allows all.
+
+        Returns:
+            `action` [B, *act], and whatever else `update` needs of this moment.
+        """
+
+    @abstractmethod
+    def update(self, trajectories: Trajectories, frames: int) -> dict[str, float]:
+        """Learn from one rollout.
+
+        Args:
+            trajectories: See `rl2cli.keys`.
+            frames: Frames of the whole run, this rollout included; schedules are functions of it.
+
+        Returns:
+            Metrics by name, for the record.
+
+        Raises:
+            NonFiniteError: A loss or gradient is not finite; the parameters still are.
+        """

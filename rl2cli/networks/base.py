@@ -1,0 +1,40 @@
+"""What a network is to rl2: observation in, features out; the algorithm adds the heads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from rl2cli.keys import Observation
+from rl2cli.options import Options
+
+
+class BaseNetwork(nn.Module, ABC):
+    """Maps an observation [B, *obs] to features [B, out_features].
+
+    Args:
+        options: The network's own validated options.
+        observation_space: Space of one environment's observation.
+        extra_features: Width of `extra`, such as the action a Q-function also sees; 0 for none.
+
+    Raises:
+        UsageError: The network cannot take this observation; the message says which network can.
+    """
+
+    Options: ClassVar[type[Options]] = Options
+    out_features: int
+    """Width of the features."""
+
+    def __init__(self, options: Options, observation_space: spaces.Space[Any], extra_features: int = 0) -> None:
+        super().__init__()
+        self.options = options
+        self.observation_space = observation_space
+        self.extra_features = extra_features
+
+    @abstractmethod
+    def forward(self, observation: Observation, extra: torch.Tensor | None = None) -> torch.Tensor:
+        """Return features [B, out_features] of `observation` [B, *obs] and `extra` [B, extra_features]."""

@@ -1,0 +1,33 @@
+"""The base of every options model: one table of a run spec, validated and frozen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Misfit(NamedTuple):
+    """Settings that do not go together, found by `Options.misfits`."""
+
+    key: str
+    """Name of the option at fault."""
+    message: str
+    """What is wrong, with the numbers."""
+    hint: str | None = None
+    """What would be right."""
+
+
+class Options(BaseModel):
+    """Settings of one part of a run: immutable, unknown keys and non-finite numbers refused.
+
+    A plugin declares its own as a subclass: each field has a type, a default and a one-sentence `description`;
+    everything that lists, documents or checks the option reads it from there.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+
+    def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:
+        """Return what does not fit the size of the run: `num_envs` environments, `total_frames` frames in all."""
+        del num_envs, total_frames
+        return []

@@ -1,0 +1,91 @@
+"""The run spec: what one TOML file may say. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, SerializeAsAny
+
+from rl2cli.options import Options
+
+Frames = Annotated[int, Field(ge=1, le=2**53)]
+
+
+class EnvSpec(Options):
+    """`[env]`: the environment backend, how many environments, and the backend's own options."""
+
+    backend: str = Field("gymnasium", description="Name in the adapter registry.")
+    num_envs: Annotated[int, Field(ge=1, le=1_000_000)] = Field(8, description="Environments stepped together.")
+    workers: Annotated[int, Field(ge=0, le=1024)] | Literal["auto"] = Field(
+        "auto",
+        description="Worker processes that step the environments; 0 steps them in this process; "
+        "auto measures the cost of a step before the first frame.",
+    )
+    options: SerializeAsAny[Options] = Field(default_factory=Options, exclude=True)
+
+
+class NetworkSpec(Options):
+    """`[network]` and `[critic_network]`: a network architecture and its own options."""
+
+    name: str = Field("mlp", description="Name in the network registry.")
+    options: SerializeAsAny[Options] = Field(default_factory=Options, exclude=True)
+
+
+class AlgorithmSpec(Options):
+    """`[algorithm]`: a learning algorithm and its own options."""
+
+    name: str = Field("ppo", description="Name in the algorithm registry.")
+    options: SerializeAsAny[Options] = Field(default_factory=Options, exclude=True)
+
+
+class EvaluationSpec(Options):
+    """`[evaluation]`: how often the policy is measured on environments of its own."""
+
+    every: Frames | None = Field(
+        None, description="Frames between evaluations, rounded up to the end of an iteration; a twentieth of the run."
+    )
+    episodes: Annotated[int, Field(ge=1, le=100_000)] = Field(10, description="Deterministic episodes per evaluation.")
+    stochastic_episodes: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
+        None, description="Episodes with sampled actions per evaluation; as many as `episodes`."
+    )
+    target_return: float | None = Field(
+        None, description="Stop as soon as the mean return of the deterministic episodes reaches this."
+    )
+
+
+class CheckpointSpec(Options):
+    """`[checkpoint]`: how often the whole run is saved, and how many are kept."""
+
+    every: Frames | None = Field(
+        None, description="Frames between checkpoints, rounded up to the end of an iteration; a tenth of the run."
+    )
+    keep: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Newest checkpoints kept, besides the best.")
+
+
+class LoggingSpec(Options):
+    """`[logging]`: what is written beside metrics.jsonl."""
+
+    tensorboard: bool = Field(True, description="Write TensorBoard event files, x axis in frames.")
+
+
+class RunSpec(Options):
+    """Everything a run is made from. Tables that are left out have their defaults."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
+        description="Name of the run's folder: letters, digits, `.`, `_`, `-`; the file's name where left out."
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(1, description="Everything random in the run follows from it.")
+    total_frames: Frames = Field(description="Environment steps in all, summed over environments.")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:[0-9]{1,3})?)$")] = Field(
+        "auto", description="auto, cpu, cuda, cuda:N or mps; auto takes a GPU where it pays."
+    )
+    threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
+        "auto", description="Threads of torch on the CPU; auto is one for small networks."
+    )
+    env: EnvSpec = Field(default_factory=EnvSpec)
+    network: NetworkSpec = Field(default_factory=NetworkSpec)
+    critic_network: NetworkSpec | None = Field(None, description="The critic's network; like `[network]` if left out.")
+    algorithm: AlgorithmSpec = Field(default_factory=AlgorithmSpec)
+    evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
+    checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
+    logging: LoggingSpec = Field(default_factory=LoggingSpec)
