@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,10 +20,10 @@ from rl2cli.training.checkpoint_format import (
     parse_tensors,
     read_state,
 )
+from rl2cli.training.run_folder import CHECKPOINT_NAME
 
 BEST_FILE = "best.json"
 _BEST_LIMIT = 4096
-_FOLDER = re.compile(r"\d{15,}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -66,7 +65,7 @@ class CheckpointFolder:
                     names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
             except (FileNotFoundError, NotADirectoryError):
                 return []
-        frames = (int(name) for name in names if _FOLDER.fullmatch(name))
+        frames = (int(name) for name in names if CHECKPOINT_NAME.fullmatch(name))
         return sorted(number for number in frames if folder_name(number) in names)
 
     def recorded_best(self) -> BestRecord | None:
@@ -114,9 +113,3 @@ def _strangers(path: Path, manifest: Manifest) -> list[str]:
     known = manifest.file_names()
     names = sorted(name for name in os.listdir(path) if name not in known and not name.startswith("."))
     return [f"checkpoint {manifest.frames} holds files that rl2 did not write: {', '.join(names)}"] if names else []
-
-
-def as_checkpoint_path(path: Path) -> int | None:
-    """Return the frame number if `path` is named like a checkpoint in a `checkpoints` folder, else None."""
-    is_one = path.parent.name == "checkpoints" and _FOLDER.fullmatch(path.name) is not None
-    return int(path.name) if is_one else None

@@ -1,0 +1,148 @@
+"""A record that is appended to: one JSON object per line, cut back to where a checkpoint was made on resume."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+from rl2cli.durable import explained, open_regular
+
+_BLOCK = 65536
+
+
+class RecordFile:
+    """Appends rows to a JSON lines file; a row is on its way to the disk after `flush`.
+
+    A last line that a killed process left unfinished is removed on opening.
+
+    Raises:
+        StorageError: the file cannot be opened or written.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lines: list[str] = []
+        with self._explained():
+            self._file = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, buffering=0)
+        with self._explained():
+            self._offset = self._end_of_last_line(os.fstat(self._file.fileno()).st_size)
+            os.ftruncate(self._file.fileno(), self._offset)
+
+    @property
+    def offset(self) -> int:
+        """Bytes written so far, rows that wait for `flush` not counted."""
+        return self._offset
+
+    def append(self, row: Mapping[str, object]) -> None:
+        """Add a row; numbers that are not finite become the strings `nan`, `inf` and `-inf`.
+
+        Raises:
+            TypeError: a value is neither plain JSON nor a number of numpy or torch.
+        """
+        self._lines.append(to_json(row))
+
+    def flush(self, *, fsync: bool = False) -> int:
+        """Write the rows added so far, and return the file's size; with `fsync` they also survive a power cut.
+
+        Raises:
+            StorageError: the disk refused; the rows are kept for the next flush, the file holds whole lines only.
+        """
+        content = memoryview("".join(f"{line}\n" for line in self._lines).encode("ascii"))
+        descriptor = self._file.fileno()
+        with self._explained():
+            try:
+                written = 0
+                while written < len(content):
+                    written += os.write(descriptor, content[written:])
+            except BaseException:
+                os.ftruncate(descriptor, self._offset)
+                raise
+            self._offset += len(content)
+            self._lines.clear()
+            if fsync:
+                os.fsync(descriptor)
+        return self._offset
+
+    def truncate_to(self, offset: int) -> str | None:
+        """Cut the file back to `offset`, dropping later rows; return what is amiss where the file is not that long.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        self._lines.clear()
+        problem = None
+        with self._explained():
+            if offset > self._offset:
+                problem = f"{self.path.name} has {self._offset} bytes; {offset} were written: its last rows are lost"
+            target = self._end_of_last_line(min(offset, self._offset))
+            if target != offset and problem is None:
+                problem = f"{self.path.name} was changed: byte {offset} is not the end of a line; cut back to {target}"
+            os.ftruncate(self._file.fileno(), target)
+            self._offset = target
+        return problem
+
+    def close(self) -> None:
+        """Flush and close.
+
+        Raises:
+            StorageError: the disk refused the last rows.
+        """
+        if not self._file.closed:
+            try:
+                self.flush()
+            finally:
+                self._file.close()
+
+    def __enter__(self) -> RecordFile:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _end_of_last_line(self, end: int) -> int:
+        """Return the end of the last whole line that lies before `end`."""
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            self._file.seek(start)
+            newline = self._file.read(end - start).rfind(b"\n")
+            if newline >= 0:
+                return start + newline + 1
+            end = start
+        return 0
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(f"writing {self.path.name}")
+
+
+def to_json(row: Mapping[str, object]) -> str:
+    """Return one line of strict JSON, non-finite numbers as strings.
+
+    Raises:
+        TypeError: a value is neither plain JSON nor a number of numpy or torch.
+    """
+    try:
+        return json.dumps(row, allow_nan=False)
+    except (ValueError, TypeError):
+        return json.dumps(_plain(row), allow_nan=False)
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    item = getattr(value, "item", None)  # a numpy number, or a tensor of one element
+    if item is None:
+        raise TypeError(f"{type(value).__qualname__} cannot be written as JSON")
+    return _plain(item())

@@ -1,0 +1,156 @@
+"""Measuring a policy on environments of its own: episodes are assigned beforehand and all of them count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from rl2cli.algorithms.base import BaseAlgorithm
+from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.keys import ACTION, ACTION_MASK, map_observation
+from rl2cli.reporting.progress import Evaluation
+from rl2cli.training.seeding import environment_seeds, make_generator
+
+MAX_PARALLEL = 64
+"""Environments stepped together in an evaluation; more episodes are played one after the other."""
+
+
+class Played(NamedTuple):
+    """Whole episodes, in the order of the environments they were assigned to."""
+
+    returns: np.ndarray
+    """[episodes] float64."""
+    lengths: np.ndarray
+    """[episodes] int64."""
+
+
+def play_episodes(
+    algorithm: BaseAlgorithm,
+    env: BaseEnvAdapter,
+    episodes: int,
+    seeds: np.ndarray,
+    explore: torch.Generator | None = None,
+) -> Played:
+    """Play `episodes` episodes: environment n plays its quota, as many as the others or one more, and all count.
+
+    Args:
+        algorithm: Acts; nothing of it changes.
+        env: N environments, N no larger than `episodes`.
+        episodes: How many in all.
+        seeds: [N] int64, base seed of each environment.
+        explore: Samples actions with this generator; None acts deterministically.
+    """
+    num_envs = env.num_envs
+    quota = np.full(num_envs, episodes // num_envs)
+    quota[: episodes % num_envs] += 1
+    finished: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
+    returns, lengths = np.zeros(num_envs), np.zeros(num_envs, np.int64)
+    remaining = episodes
+    device = algorithm.task.device
+    observation, info = env.reset(seeds)
+    while remaining:
+        mask = info.get(ACTION_MASK)
+        observation = map_observation(lambda tensor: tensor.to(device), observation)
+        action = algorithm.act(observation, explore, None if mask is None else mask.to(device))[ACTION]
+        step = env.step(action)
+        observation, info = step.observation, step.info
+        reward = step.reward.cpu().numpy()
+        if step.valid is None:
+            returns += reward
+            lengths += 1
+        else:
+            valid = step.valid.cpu().numpy()
+            returns += np.where(valid, reward, 0.0)
+            lengths += valid
+        if step.final_observation is None:
+            continue
+        for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
+            if len(finished[n]) < quota[n]:
+                finished[n].append((returns[n], lengths[n]))
+                remaining -= 1
+            returns[n], lengths[n] = 0.0, 0
+    played = [episode for per_env in finished for episode in per_env]
+    return Played(np.array([r for r, _ in played]), np.array([n for _, n in played], np.int64))
+
+
+def interval_95(returns: np.ndarray) -> float:
+    """Return half the width of the 95 % confidence interval of the mean, by Student's t; 0 for one episode."""
+    count = len(returns)
+    if count < 2:
+        return 0.0
+    return student_t_975(count - 1) * float(returns.std(ddof=1)) / math.sqrt(count)
+
+
+def student_t_975(degrees: int) -> float:
+    """Return the 97.5 % quantile of Student's t (Cornish-Fisher expansion, Abramowitz and Stegun 26.7.5)."""
+    z = 1.959963984540054
+    if degrees == 1:
+        return 12.706
+    if degrees == 2:
+        return 4.303
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return z + sum(term / degrees ** (power + 1) for power, term in enumerate(terms))
+
+
+class Evaluator:
+    """Evaluates on environments made at the first evaluation and kept; each evaluation has its own seeds.
+
+    Args:
+        make_env: Makes a vectorised adapter of the given number of environments.
+        episodes: Deterministic episodes per evaluation.
+        stochastic_episodes: Episodes with sampled actions per evaluation.
+        seed: The run's seed.
+    """
+
+    def __init__(
+        self, make_env: Callable[[int], BaseEnvAdapter], episodes: int, stochastic_episodes: int, seed: int
+    ) -> None:
+        self._make_env = make_env
+        self._episodes = episodes
+        self._stochastic_episodes = stochastic_episodes
+        self._seed = seed
+        self._envs: dict[int, BaseEnvAdapter] = {}
+        self.count = 0
+
+    def evaluate(self, algorithm: BaseAlgorithm, frames: int) -> Evaluation:
+        """Return the returns of the policy as it is at `frames`."""
+        deterministic = self._play(algorithm, self._episodes, "evaluation").returns
+        stochastic = np.zeros(0)
+        if self._stochastic_episodes:
+            generator = make_generator(self._seed, "evaluation actions", algorithm.task.device, self.count)
+            stochastic = self._play(algorithm, self._stochastic_episodes, "evaluation", generator).returns
+        self.count += 1
+        return Evaluation(
+            frames=frames,
+            mean_return=float(deterministic.mean()),
+            std_return=float(deterministic.std()),
+            episodes=len(deterministic),
+            interval=interval_95(deterministic),
+            stochastic_mean=float(stochastic.mean()) if len(stochastic) else None,
+            stochastic_std=float(stochastic.std()) if len(stochastic) else None,
+            stochastic_episodes=len(stochastic),
+        )
+
+    def close(self) -> None:
+        """Close the environments."""
+        for env in self._envs.values():
+            env.close()
+        self._envs.clear()
+
+    def _play(
+        self, algorithm: BaseAlgorithm, episodes: int, purpose: str, explore: torch.Generator | None = None
+    ) -> Played:
+        num_envs = min(episodes, MAX_PARALLEL)
+        if num_envs not in self._envs:
+            self._envs[num_envs] = self._make_env(num_envs)
+        seeds = environment_seeds(self._seed, purpose, num_envs, self.count)
+        return play_episodes(algorithm, self._envs[num_envs], episodes, seeds, explore)
