@@ -1,0 +1,139 @@
+"""TensorBoard event files, written with TensorBoard's own record format.
+
+Neither torch nor TensorFlow is imported, and TensorBoard itself only when there is something to write.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+from rl2cli.errors import MissingDependencyError, StorageError
+from rl2cli.reporting.progress import Clock
+from rl2cli.text import printable
+
+WRITE_EVERY = 20.0
+"""Seconds between writes; the first also imports TensorBoard, which would be a good part of a short run's start."""
+
+
+class _Point(NamedTuple):
+    wall_time: float
+    frames: int
+    values: dict[str, float]
+
+
+class TensorBoardWriter:
+    """Writes scalars over frames into `folder`.
+
+    Points are kept in memory for up to 20 seconds; `flush` and `close` write them at once.
+
+    `purge_step` is for a run that resumes: TensorBoard drops earlier sessions' points from this step on. After a
+    checkpoint at F frames it is F + 1.
+
+    Raises:
+        MissingDependencyError: TensorBoard is not installed.
+    """
+
+    def __init__(self, folder: str | Path, purge_step: int | None = None, clock: Clock = time.perf_counter) -> None:
+        if importlib.util.find_spec("tensorboard") is None:
+            raise MissingDependencyError("tensorboard is not installed", hint="pip install tensorboard")
+        self._folder = Path(folder)
+        self._purge_step = purge_step
+        self._clock = clock
+        self._next_write = clock() + WRITE_EVERY
+        self._points: list[_Point] = []
+        self._file: _EventFile | None = None
+
+    def scalars(self, frames: int, values: Mapping[str, float]) -> None:
+        """Add one point at `frames` to each named curve.
+
+        Raises:
+            StorageError: the points of the last seconds could not be written.
+        """
+        self._points.append(_Point(time.time(), frames, dict(values)))
+        if self._clock() >= self._next_write:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write every point so far.
+
+        Raises:
+            StorageError: they could not be written.
+        """
+        if not self._points:
+            return
+        try:
+            self._write()
+        except OSError as error:
+            raise StorageError(f"cannot write TensorBoard files: {error.strerror or error}") from error
+        self._next_write = self._clock() + WRITE_EVERY
+
+    def close(self) -> None:
+        """Write every point so far and close the file; may be called twice.
+
+        Raises:
+            StorageError: they could not be written.
+        """
+        self.flush()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _write(self) -> None:
+        if self._file is None:
+            self._file = _EventFile(self._folder, self._purge_step)
+            self._purge_step = None
+        points, self._points = self._points, []
+        self._file.write(points)
+
+
+class _EventFile:
+    """One event file: a version, a purge where one is due, then points."""
+
+    def __init__(self, folder: Path, purge_step: int | None) -> None:
+        self._events: Any = importlib.import_module("tensorboard.compat.proto.event_pb2")
+        self._summaries: Any = importlib.import_module("tensorboard.compat.proto.summary_pb2")
+        record_writer: Any = importlib.import_module("tensorboard.summary.writer.record_writer")
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file: BinaryIO = _next_file(folder).open("xb")
+        self._records = record_writer.RecordWriter(self._file)
+        self._add(time.time(), file_version="brain.Event:2")
+        if purge_step is not None:
+            restart = self._events.SessionLog(status=self._events.SessionLog.START)
+            self._add(time.time(), step=purge_step, session_log=restart)
+
+    def write(self, points: list[_Point]) -> None:
+        """Append `points` and flush."""
+        for point in points:
+            self._add(point.wall_time, step=point.frames, summary=self._summary(point.values))
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _summary(self, values: Mapping[str, float]) -> object:
+        value = self._summaries.Summary.Value
+        return self._summaries.Summary(
+            value=[value(tag=printable(name), simple_value=float(number)) for name, number in values.items()]
+        )
+
+    def _add(self, wall_time: float, **content: object) -> None:
+        event = self._events.Event(wall_time=wall_time, **content)
+        self._records.write(event.SerializeToString())
+
+
+def _next_file(folder: Path) -> Path:
+    # TensorBoard reads a folder's files in the order of their names: the number must grow with each session, even
+    # if the clock was set back or two sessions began in one second. The host's name is left out on purpose.
+    numbers = [_number(path) for path in folder.glob("events.out.tfevents.*")]
+    return folder / f"events.out.tfevents.{max([int(time.time()), *(number + 1 for number in numbers)]):010}.rl2"
+
+
+def _number(path: Path) -> int:
+    number = path.name.split(".")[3]
+    return int(number) if number.isascii() and number.isdigit() else 0
