@@ -1,0 +1,70 @@
+"""Adam over one flat vector: clipping and the step cost two operations, however many parameters a network has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import nn
+from torch.optim.adam import adam
+
+
+class FlatAdam(nn.Module):
+    """Adam (Kingma and Ba 2014, arXiv 1412.6980) with the gradient's norm clipped.
+
+    The parameters given are moved into one vector that they become views of, so build it after they are on their
+    device. A step whose gradient is not finite changes nothing. Moments and step count are buffers: part of
+    `state_dict`.
+
+    Args:
+        parameters: What it optimises, all on one device and of one dtype.
+        epsilon: Added to the denominator.
+        max_grad_norm: Longest gradient, by Euclidean norm; None for any.
+    """
+
+    step_count: torch.Tensor
+    first_moment: torch.Tensor
+    second_moment: torch.Tensor
+    learning_rate: torch.Tensor
+
+    def __init__(self, parameters: Iterable[nn.Parameter], epsilon: float, max_grad_norm: float | None) -> None:
+        super().__init__()
+        self.parameters_in_order = list(parameters)
+        self.epsilon = epsilon
+        self.max_grad_norm = max_grad_norm
+        self.flat = _flatten(self.parameters_in_order)
+        self.register_buffer("first_moment", torch.zeros_like(self.flat))
+        self.register_buffer("second_moment", torch.zeros_like(self.flat))
+        self.register_buffer("step_count", torch.zeros((), device=self.flat.device))
+        self.register_buffer("learning_rate", torch.zeros((), device=self.flat.device))
+
+    def step(self, loss: torch.Tensor) -> torch.Tensor:
+        """Take one step down the gradient of `loss` at `learning_rate`; return the gradient's norm before clipping."""
+        gradients = torch.autograd.grad(loss, self.parameters_in_order)
+        return self.apply_gradient(gradients)
+
+    @torch.no_grad()
+    def apply_gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Take one step along `gradients`, one per parameter in order; return their norm before clipping."""
+        flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        norm = torch.linalg.vector_norm(flat)
+        if self.max_grad_norm is not None:
+            flat *= (self.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0)
+        on_gpu = flat.is_cuda
+        adam(
+            [self.flat], [flat], [self.first_moment], [self.second_moment], [], [self.step_count],
+            fused=flat.device.type in ("cpu", "cuda"), capturable=on_gpu, foreach=False,
+            found_inf=(~norm.isfinite()).float(),
+            amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=self.epsilon, maximize=False,
+            lr=self.learning_rate if on_gpu else self.learning_rate.item(),
+        )  # fmt: skip
+        return norm
+
+
+def _flatten(parameters: list[nn.Parameter]) -> torch.Tensor:
+    """Move the parameters into one new vector that they become views of, and return it."""
+    flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
+    pieces = flat.split([parameter.numel() for parameter in parameters])
+    for parameter, piece in zip(parameters, pieces, strict=True):
+        parameter.data = piece.view(parameter.shape)
+    return flat

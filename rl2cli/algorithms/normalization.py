@@ -1,0 +1,123 @@
+"""Running statistics of observations and rewards; part of the policy's state, so never saved or loaded apart from it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from gymnasium import spaces
+from torch import nn
+
+from rl2cli.keys import Observation
+
+CLIP = 10.0
+"""Normalised numbers are cut here, as in VecNormalize (Stable-Baselines3) and OpenAI baselines."""
+EPSILON = 1e-8
+
+
+class RunningMoments(nn.Module):
+    """Mean and variance of everything seen, by Chan et al.'s parallel formula; float64 where the device has it.
+
+    Args:
+        shape: Shape of one sample.
+        device: Where the statistics live.
+    """
+
+    mean: torch.Tensor
+    variance: torch.Tensor
+    count: torch.Tensor
+
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        super().__init__()
+        dtype = torch.float32 if device.type == "mps" else torch.float64
+        self.register_buffer("mean", torch.zeros(shape, dtype=dtype, device=device))
+        self.register_buffer("variance", torch.ones(shape, dtype=dtype, device=device))
+        self.register_buffer("count", torch.zeros((), dtype=dtype, device=device))
+
+    def update(self, samples: torch.Tensor) -> None:
+        """Take in `samples` [B, *shape]; an empty batch changes nothing."""
+        if len(samples) == 0:
+            return
+        samples = samples.to(self.mean.dtype)
+        variance, mean = torch.var_mean(samples, 0, correction=0)
+        total = self.count + len(samples)
+        difference = mean - self.mean
+        summed = self.variance * self.count + variance * len(samples)
+        summed += difference.square() * (self.count * len(samples) / total)
+        self.mean += difference * (len(samples) / total)
+        self.variance.copy_(summed / total)
+        self.count.copy_(total)
+
+
+class ObservationNormalizer(nn.Module):
+    """Standardises the float leaves of an observation; images, discrete and binary leaves pass through.
+
+    The statistics stay as they are until `update`, so acting, learning and evaluation see the same ones.
+    """
+
+    def __init__(self, space: spaces.Space[Any], device: torch.device) -> None:
+        super().__init__()
+        self.children_by_key = nn.ModuleDict()
+        self.moments: RunningMoments | None = None
+        if isinstance(space, spaces.Dict):
+            for key, child in space.spaces.items():
+                self.children_by_key[f"key_{key}"] = ObservationNormalizer(child, device)
+        elif isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
+            self.moments = RunningMoments(space.shape, device)
+            self.register_buffer("shift", torch.zeros(space.shape, device=device))
+            self.register_buffer("scale", torch.ones(space.shape, device=device))
+
+    def forward(self, observation: Observation) -> Observation:
+        """Return (observation - mean) / deviation, cut to ±10, for [B, *obs] or [T, N, *obs]."""
+        if isinstance(observation, dict):
+            return {key: self._child(key)(value) for key, value in observation.items()}
+        if self.moments is None:
+            return observation
+        return torch.addcmul(self.shift, observation, self.scale).clamp_(-CLIP, CLIP)
+
+    def update(self, observation: Observation) -> None:
+        """Take in a batch of raw observations [B, *obs]."""
+        if isinstance(observation, dict):
+            for key, value in observation.items():
+                self._child(key).update(value)
+        elif self.moments is not None:
+            self.moments.update(observation)
+            scale = (self.moments.variance + EPSILON).rsqrt()
+            self.scale.copy_(scale)
+            self.shift.copy_(-self.moments.mean * scale)
+
+
+    def _child(self, key: str) -> ObservationNormalizer:
+        child = self.children_by_key[f"key_{key}"]
+        assert isinstance(child, ObservationNormalizer)
+        return child
+
+
+class RewardNormalizer(nn.Module):
+    """Divides rewards by the running deviation of the discounted return of each environment.
+
+    Source: Engstrom et al. 2020, Implementation matters in deep policy gradients, arXiv 2005.12729, reward scaling.
+    """
+
+    discounted: torch.Tensor
+
+    def __init__(self, num_envs: int, gamma: float, device: torch.device) -> None:
+        super().__init__()
+        self.gamma = gamma
+        self.moments = RunningMoments((), device)
+        self.register_buffer("discounted", torch.zeros(num_envs, dtype=self.moments.mean.dtype, device=device))
+
+    def forward(self, reward: torch.Tensor) -> torch.Tensor:
+        """Return `reward` [T, N] in units of the return's deviation, cut to ±10."""
+        scale = (self.moments.variance + EPSILON).rsqrt().to(reward.dtype)
+        return (reward * scale).clamp(-CLIP, CLIP)
+
+    def update(self, reward: torch.Tensor, done: torch.Tensor, valid: torch.Tensor) -> None:
+        """Take in the raw rewards of a rollout; all arguments [T, N]. Rows that were no frame are passed over."""
+        going_on = (~done).to(self.discounted.dtype)
+        returns = torch.empty(reward.shape, dtype=self.discounted.dtype, device=reward.device)
+        for t in range(len(reward)):
+            current = torch.where(valid[t], self.discounted * self.gamma + reward[t], self.discounted)
+            returns[t] = current
+            torch.mul(current, going_on[t], out=self.discounted)
+        self.moments.update(returns[valid])

@@ -1,0 +1,296 @@
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347), with a clipped objective.
+
+Reads top to bottom: heads, act, what a rollout is turned into, loss, update. Details and their sources: `ppo_options`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import nn
+
+from rl2cli.algorithms.adam import FlatAdam
+from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.algorithms.distributions import make_distribution
+from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer
+from rl2cli.algorithms.ppo_options import PPOOptions
+from rl2cli.algorithms.returns import explained_variance, generalized_advantage_estimation
+from rl2cli.algorithms.schedules import value_at
+from rl2cli.errors import NonFiniteError
+from rl2cli.keys import (
+    ACTION,
+    ACTION_MASK,
+    DONE,
+    FINAL_INDEX,
+    FINAL_OBSERVATION,
+    OBSERVATION,
+    REWARD,
+    TERMINATED,
+    VALID,
+    Observation,
+    Trajectories,
+    map_observation,
+)
+
+POLICY_OUTPUT = "policy_output"
+"""[T, N, num_outputs]: what the policy's head gave when it acted; the old log-probabilities are computed from it."""
+
+
+class Batch(NamedTuple):
+    """Frames to learn from; every tensor has M rows."""
+
+    observation: Observation
+    """[M, *obs], normalised."""
+    action: torch.Tensor
+    """[M, *act]."""
+    log_prob: torch.Tensor
+    """[M], of the action when it was chosen."""
+    advantage: torch.Tensor
+    """[M]."""
+    value_target: torch.Tensor
+    """[M]."""
+    value: torch.Tensor
+    """[M], V(s) before the update."""
+    action_mask: torch.Tensor | None
+    """[M, A] bool."""
+
+    def select(self, index: torch.Tensor | slice) -> Batch:
+        """Return the rows at `index`."""
+        observation = map_observation(lambda tensor: tensor[index], self.observation)
+        return Batch(observation, *(None if tensor is None else tensor[index] for tensor in self[1:]))
+
+
+class PPO(BaseAlgorithm):
+    """Actor and critic with networks of their own, one optimiser for both."""
+
+    Options: ClassVar[type[PPOOptions]] = PPOOptions
+    options: PPOOptions
+
+    def __init__(self, options: PPOOptions, task: Task) -> None:
+        super().__init__(options, task)
+        self.rollout_length = options.rollout_length
+        self.distribution = make_distribution(task.action_space)
+        self.generators = {"minibatches": task.make_generator("minibatches")}
+        self.policy = task.make_network(0)
+        self.policy_head = nn.Linear(self.policy.out_features, self.distribution.num_outputs)
+        self.critic = task.make_critic_network(0)
+        self.value_head = nn.Linear(self.critic.out_features, 1)
+        self.log_std = nn.Parameter(torch.full((self.distribution.num_log_std,), options.log_std_init))
+        if options.orthogonal_init:
+            self._initialise()
+        self.to(task.device)
+        self.normalizer = ObservationNormalizer(task.observation_space, task.device)
+        self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
+        self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
+        self.adaptive_factor = 1.0
+
+    def _initialise(self) -> None:
+        for network in (self.policy, self.critic):
+            for module in network.modules():
+                if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+                    _orthogonal(module, math.sqrt(2.0))
+        _orthogonal(self.policy_head, 0.01)
+        _orthogonal(self.value_head, 1.0)
+
+    # --- acting ---
+
+    @torch.inference_mode()
+    def act(
+        self, observation: Observation, explore: torch.Generator | None = None, action_mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Return `action` [B, *act] and `policy_output` [B, num_outputs]; see `BaseAlgorithm.act`."""
+        outputs = self.policy_head(self.policy(self._normalize(observation)))
+        if explore is None:
+            action = self.distribution.mode(outputs, action_mask)
+        else:
+            action = self.distribution.sample(outputs, self.log_std, explore, action_mask)
+        return {ACTION: action, POLICY_OUTPUT: outputs}
+
+    def _normalize(self, observation: Observation) -> Observation:
+        return self.normalizer(observation) if self.options.normalize_observation else observation
+
+    # --- learning ---
+
+    def update(self, trajectories: Trajectories, frames: int) -> dict[str, float]:
+        """Learn from one rollout; see `BaseAlgorithm.update`."""
+        options, total = self.options, self.task.total_frames
+        learning_rate = value_at(options.learning_rate, frames, total) * self.adaptive_factor
+        clip_coef = value_at(options.clip_coef, frames, total)
+        entropy_coef = value_at(options.entropy_coef, frames, total)
+        self.optimizer.learning_rate.fill_(learning_rate)
+
+        batch = self.make_batch(trajectories)
+        epochs_done, metrics = 0, torch.zeros(0)
+        for _ in range(options.epochs):
+            for minibatch in self._minibatches(batch):
+                metrics = self._learn(minibatch, clip_coef, entropy_coef)
+            epochs_done += 1
+            if options.target_kl is not None and metrics[3] > 1.5 * options.target_kl:
+                break
+        self._update_statistics(trajectories)
+        report = dict(zip(METRICS, metrics.tolist(), strict=True))
+        self._adapt_learning_rate(report["loss/kl"])
+        return report | {
+            "loss/explained_variance": explained_variance(batch.value, batch.value_target).item(),
+            "loss/learning_rate": learning_rate,
+            "loss/epochs": float(epochs_done),
+        }
+
+    @torch.no_grad()
+    def make_batch(self, trajectories: Trajectories) -> Batch:
+        """Turn a rollout into rows to learn from: values, old log-probabilities, advantages and value targets.
+
+        Everything is computed with the weights and statistics that acted; rows that were no frame are left out.
+        """
+        observation = self._normalize(trajectories[OBSERVATION])  # [T+1, N, *obs]
+        reward = trajectories[REWARD].squeeze(-1)  # [T, N]
+        length, num_envs = reward.shape
+        value = self._value(map_observation(lambda tensor: tensor.flatten(0, 1), observation)).view(-1, num_envs)
+        next_value = value[1:].clone()  # [T, N]
+        final_index = trajectories[FINAL_INDEX]  # [K, 2]
+        if len(final_index):
+            final_value = self._value(self._normalize(trajectories[FINAL_OBSERVATION]))
+            next_value[final_index[:, 0], final_index[:, 1]] = final_value
+        if self.options.normalize_reward:
+            reward = self.reward_normalizer(reward)
+        advantage = self._advantage(reward, value[:-1], next_value, trajectories)
+        action = trajectories[ACTION].flatten(0, 1)
+        outputs = trajectories[POLICY_OUTPUT].flatten(0, 1)
+        mask = trajectories[ACTION_MASK][:-1].flatten(0, 1) if ACTION_MASK in trajectories else None
+        log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
+        batch = Batch(
+            map_observation(lambda tensor: tensor[:length].flatten(0, 1), observation),
+            action,
+            log_prob,
+            advantage.flatten(),
+            (advantage + value[:-1]).flatten(),
+            value[:-1].flatten(),
+            mask,
+        )
+        valid = trajectories[VALID].flatten()
+        return batch if valid.all() else batch.select(valid.nonzero().squeeze(-1))
+
+    def _value(self, observation: Observation) -> torch.Tensor:
+        value: torch.Tensor = self.value_head(self.critic(observation)).squeeze(-1)
+        return value
+
+    def _advantage(
+        self, reward: torch.Tensor, value: torch.Tensor, next_value: torch.Tensor, trajectories: Trajectories
+    ) -> torch.Tensor:
+        flags = (trajectories[key].squeeze(-1).float() for key in (TERMINATED, DONE))
+        arrays: list[Any] = [reward, value, next_value, *flags]
+        on_cpu = reward.device.type == "cpu"
+        if on_cpu:  # a loop over T of small operations is several times cheaper in numpy
+            arrays = [array.numpy() for array in arrays]
+        advantage = generalized_advantage_estimation(*arrays, self.options.gamma, self.options.gae_lambda)
+        return torch.from_numpy(advantage) if on_cpu else advantage
+
+    def _minibatches(self, batch: Batch) -> Iterator[Batch]:
+        """Yield the batch in random minibatches of nearly equal size, at most `minibatch_size` rows each."""
+        rows = len(batch.advantage)
+        count = math.ceil(rows / self.options.minibatch_size)
+        if count == 1:
+            yield batch
+            return
+        generator = self.generators["minibatches"]
+        shuffled = batch.select(torch.randperm(rows, generator=generator, device=generator.device))
+        bounds = [rows * k // count for k in range(count + 1)]
+        for start, end in zip(bounds, bounds[1:], strict=False):
+            yield shuffled.select(slice(start, end))
+
+    def _learn(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor:
+        """Take one gradient step; return the METRICS of this minibatch before it."""
+        loss, parts = self.loss(batch, clip_coef, entropy_coef)
+        norm = self.optimizer.step(loss)
+        metrics = torch.stack([*parts, norm])
+        if not math.isfinite(norm):
+            self._raise_non_finite(batch, metrics)
+        return metrics
+
+    def loss(
+        self, batch: Batch, clip_coef: float, entropy_coef: float
+    ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+        """Return the loss of `batch` and its parts: policy, value, entropy, approximate KL, clipped fraction.
+
+        loss = -E[min(r A, clip(r, 1 - c, 1 + c) A)] + c_v E[(V - R)²] - c_e E[H]  (equations 7 and 9), r the ratio of
+        probabilities. KL by Schulman's low-variance estimate E[(r - 1) - log r], joschu.net/blog/kl-approx.html.
+        """
+        outputs = self.policy_head(self.policy(batch.observation))
+        log_prob, entropy = self.distribution.log_prob_and_entropy(
+            outputs, self.log_std, batch.action, batch.action_mask
+        )
+        log_ratio = log_prob - batch.log_prob
+        ratio = log_ratio.exp()
+        advantage = batch.advantage
+        if self.options.normalize_advantage:
+            advantage = (advantage - advantage.mean()) / advantage.std().clamp_min(1e-4)
+        clipped = ratio.clamp(1.0 - clip_coef, 1.0 + clip_coef)
+        policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
+        value_loss = self._value_loss(self._value(batch.observation), batch)
+        entropy_mean = entropy.mean()
+        loss = policy_loss + self.options.value_coef * value_loss - entropy_coef * entropy_mean
+        with torch.no_grad():
+            kl = (ratio - 1.0 - log_ratio).mean()
+            clip_fraction = (clipped != ratio).float().mean()
+        return loss, (policy_loss.detach(), value_loss.detach(), entropy_mean.detach(), kl, clip_fraction)
+
+    def _value_loss(self, value: torch.Tensor, batch: Batch) -> torch.Tensor:
+        error = (value - batch.value_target).square()
+        if self.options.clip_value is not None:
+            limit = self.options.clip_value
+            near = batch.value + (value - batch.value).clamp(-limit, limit)
+            error = torch.max(error, (near - batch.value_target).square())
+        return error.mean()
+
+    def _adapt_learning_rate(self, kl: float) -> None:
+        """Follow `adaptive_kl` as rsl_rl does, within a factor of a hundred of the option's rate."""
+        wanted = self.options.adaptive_kl
+        if wanted is None:
+            return
+        if kl > 2.0 * wanted:
+            self.adaptive_factor = max(self.adaptive_factor / 1.5, 0.01)
+        elif kl < wanted / 2.0:
+            self.adaptive_factor = min(self.adaptive_factor * 1.5, 100.0)
+
+    def _update_statistics(self, trajectories: Trajectories) -> None:
+        valid = trajectories[VALID].squeeze(-1)  # [T, N]
+        if self.options.normalize_observation:
+            rows = map_observation(lambda tensor: tensor[:-1][valid], trajectories[OBSERVATION])
+            self.normalizer.update(rows)
+        if self.options.normalize_reward:
+            reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
+            self.reward_normalizer.update(reward, done, valid)
+
+    def _raise_non_finite(self, batch: Batch, metrics: torch.Tensor) -> None:
+        bad = [name for name, value in zip(METRICS, metrics.tolist(), strict=True) if not math.isfinite(value)]
+        tensors = {"advantage": batch.advantage, "value_target": batch.value_target, "log_prob": batch.log_prob}
+        inputs = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        raise NonFiniteError(
+            f"{', '.join(bad)} not finite in PPO's update" + (f"; so were its inputs {', '.join(inputs)}" * bool(inputs)),
+            hint="a lower learning_rate or normalize_reward = true often helps; the last checkpoint is good",
+        )
+
+    # --- state ---
+
+    def get_extra_state(self) -> dict[str, float]:
+        """Return what is neither a parameter nor a buffer."""
+        return {"adaptive_factor": self.adaptive_factor}
+
+    def set_extra_state(self, state: dict[str, float]) -> None:
+        """Take back `get_extra_state`; called by `load_state_dict`."""
+        self.adaptive_factor = state["adaptive_factor"]
+
+
+METRICS = (
+    "loss/policy", "loss/value", "loss/entropy", "loss/kl", "loss/clip_fraction", "loss/gradient_norm",
+)  # fmt: skip
+
+
+def _orthogonal(module: nn.Module, gain: float) -> None:
+    assert isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d))
+    nn.init.orthogonal_(module.weight, gain)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)

@@ -1,0 +1,37 @@
+"""Settings that change over a run, as functions of absolute frames. Torch-free."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rl2cli.options import Options
+
+
+class Schedule(Options):
+    """A setting that moves from `start` to `end`, then stays there."""
+
+    start: float = Field(description="Value at frame 0.")
+    end: float = Field(description="Value from frame `frames` on.")
+    shape: Literal["linear", "cosine", "exponential"] = Field("linear", description="How it gets from start to end.")
+    frames: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="Frames it takes; the run's total_frames where left out."
+    )
+
+
+Scheduled = float | Schedule
+"""A number, or a table `{ start, end, shape, frames }`."""
+
+
+def value_at(setting: Scheduled, frames: int, total_frames: int) -> float:
+    """Return `setting` at absolute frame `frames` of a run of `total_frames`."""
+    if not isinstance(setting, Schedule):
+        return setting
+    progress = min(frames / (setting.frames or total_frames), 1.0)
+    if setting.shape == "linear":
+        return setting.start + (setting.end - setting.start) * progress
+    if setting.shape == "cosine":
+        return setting.end + (setting.start - setting.end) * (1.0 + math.cos(math.pi * progress)) / 2.0
+    return setting.start * (setting.end / setting.start) ** progress

@@ -1,0 +1,188 @@
+"""From a run spec to the parts of a run: the only place that sees both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+
+from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.envs import make_env_adapter, plan_workers
+from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.errors import UsageError
+from rl2cli.networks.base import BaseNetwork
+from rl2cli.registry import adapters, algorithms, networks
+from rl2cli.spec.model import NetworkSpec, RunSpec
+from rl2cli.training.evaluation import Evaluator
+from rl2cli.training.seeding import derive_seed, make_generator
+
+if TYPE_CHECKING:
+    from gymnasium import spaces
+
+LARGE_NETWORK = 300_000
+"""Parameters from which more than one thread, and a GPU, pay."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run spec whose automatic choices are made."""
+
+    spec: RunSpec
+    """With `device`, `threads` and `env.workers` explicit."""
+    choices: tuple[str, ...] = ()
+    """Each automatic choice as a sentence."""
+
+
+@dataclass
+class Parts:
+    """What a Trainer is made of, besides where it writes."""
+
+    plan: Plan
+    algorithm: BaseAlgorithm
+    env: BaseEnvAdapter
+    evaluator: Evaluator
+    classes: tuple[type, ...] = field(default_factory=tuple)
+    """The plugin classes in use, for the record."""
+
+    def close(self) -> None:
+        """Close every environment."""
+        self.env.close()
+        self.evaluator.close()
+
+
+def build(spec: RunSpec) -> Parts:
+    """Build environment, networks and algorithm, making every automatic choice on the way.
+
+    Raises:
+        UsageError: The parts do not fit together; the message says which.
+        MissingDependencyError: A backend is not installed.
+    """
+    plan = plan_environments(spec)
+    device, choice = choose_device(plan.spec)
+    env = make_env_adapter(plan.spec.env, device=device)
+    try:
+        algorithm = build_algorithm(plan.spec, env.observation_space, env.action_space, device, env.has_action_mask)
+    except BaseException:
+        env.close()
+        raise
+    threads, thread_choice = choose_threads(plan.spec, algorithm)
+    torch.set_num_threads(threads)
+    explicit = plan.spec.model_copy(update={"device": str(device), "threads": threads})
+    choices = tuple(text for text in (choice, thread_choice, *plan.choices) if text)
+    return Parts(
+        Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit)
+    )
+
+
+def plan_environments(spec: RunSpec) -> Plan:
+    """Choose the number of worker processes where it is automatic."""
+    if spec.env.workers != "auto":
+        return Plan(spec)
+    workers = plan_workers(spec.env)
+    env = spec.env.model_copy(update={"workers": workers})
+    where = f"{workers} worker processes" if workers else "this process"
+    return Plan(spec.model_copy(update={"env": env}), (f"environments step in {where}",))
+
+
+def choose_device(spec: RunSpec) -> tuple[torch.device, str | None]:
+    """Return the device and, where it was automatic, a sentence about it.
+
+    Raises:
+        UsageError: The device that was asked for is not there.
+    """
+    if spec.device != "auto":
+        device = torch.device(spec.device)
+        require_device(device)
+        return device, None
+    if torch.cuda.is_available() and spec.network.name != "mlp":
+        return torch.device("cuda"), f"device cuda: {torch.cuda.get_device_name()}"
+    reason = "a small network is faster there" if torch.cuda.is_available() else "no CUDA device found"
+    return torch.device("cpu"), f"device cpu: {reason}"
+
+
+def require_device(device: torch.device) -> None:
+    """Check that `device` can be used.
+
+    Raises:
+        UsageError: It cannot; the hint says why.
+    """
+    if device.type == "cuda" and not torch.cuda.is_available():
+        why = "this build of torch has no CUDA" if torch.version.cuda is None else "torch finds no CUDA device"
+        raise UsageError(f"device {str(device)!r} is not there: {why}", hint="device = \"cpu\" or \"auto\" works here")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"device {str(device)!r} is not there", hint=f"there are {torch.cuda.device_count()} CUDA devices")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("device 'mps' is not there: it needs an Apple GPU", hint="device = \"cpu\" or \"auto\" works here")
+
+
+def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | None]:
+    """Return torch's thread count and, where it was automatic, a sentence about it."""
+    if spec.threads != "auto":
+        return spec.threads, None
+    parameters = sum(parameter.numel() for parameter in algorithm.parameters())
+    if parameters <= LARGE_NETWORK:
+        return 1, f"1 thread: {parameters:,} parameters are few"
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return threads, f"{threads} threads: {parameters:,} parameters are many"
+
+
+def build_algorithm(
+    spec: RunSpec,
+    observation_space: spaces.Space[object],
+    action_space: spaces.Space[object],
+    device: torch.device,
+    has_action_mask: bool,
+) -> BaseAlgorithm:
+    """Build the networks and the algorithm; their first weights follow from the run's seed alone."""
+    task = Task(
+        observation_space=observation_space,
+        action_space=action_space,
+        num_envs=spec.env.num_envs,
+        total_frames=spec.total_frames,
+        device=device,
+        make_network=network_maker(spec.network, observation_space),
+        make_critic_network=network_maker(spec.critic_network or spec.network, observation_space),
+        make_generator=lambda purpose: make_generator(spec.seed, purpose, device),
+        has_action_mask=has_action_mask,
+    )
+    algorithm_class = algorithms.load(spec.algorithm.name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive_seed(spec.seed, "weights"))
+        algorithm = algorithm_class(spec.algorithm.options, task)
+    assert isinstance(algorithm, BaseAlgorithm)
+    return algorithm
+
+
+def network_maker(network: NetworkSpec, observation_space: spaces.Space[object]) -> Callable[[int], BaseNetwork]:
+    """Return a function that builds `network`; its argument is `extra_features`."""
+
+    def make(extra_features: int) -> BaseNetwork:
+        made = networks.load(network.name)(network.options, observation_space, extra_features)
+        assert isinstance(made, BaseNetwork)
+        return made
+
+    return make
+
+
+def make_evaluator(spec: RunSpec, device: torch.device) -> Evaluator:
+    """Return the evaluator, whose environments are separate from those of training."""
+    evaluation = spec.evaluation
+    stochastic = evaluation.episodes if evaluation.stochastic_episodes is None else evaluation.stochastic_episodes
+
+    def make_env(num_envs: int) -> BaseEnvAdapter:
+        return make_env_adapter(spec.env, num_envs=num_envs, device=device, workers=0)
+
+    return Evaluator(make_env, evaluation.episodes, stochastic, spec.seed)
+
+
+def plugin_classes(spec: RunSpec) -> tuple[type, ...]:
+    """Return the classes behind the names in `spec`."""
+    names = {spec.network.name, *([spec.critic_network.name] if spec.critic_network else [])}
+    return (
+        adapters.load(spec.env.backend),
+        *(networks.load(name) for name in sorted(names)),
+        algorithms.load(spec.algorithm.name),
+    )

@@ -1,0 +1,91 @@
+"""Everything a run writes down while it runs: metrics, timings, TensorBoard."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from rl2cli.reporting.progress import Evaluation
+from rl2cli.reporting.record import RecordFile
+from rl2cli.reporting.tensorboard import TensorBoardWriter
+from rl2cli.training.run_folder import RunFolder
+
+CURVE_POINTS = 2000
+"""TensorBoard curves get at most so many points over a run; metrics.jsonl has every iteration."""
+
+
+class Journal:
+    """The record files of one run.
+
+    `metrics.jsonl` holds only what the seed decides, so that two runs of one spec have the same bytes; wall clock and
+    rates go to `timings.jsonl`.
+
+    Args:
+        folder: The run's folder.
+        tensorboard: Whether to write TensorBoard files.
+        total_frames: Frames of the whole run.
+        start_frames: Frames of the checkpoint the session goes on from.
+        metrics_offset: Size of metrics.jsonl at that checkpoint, to which it is cut back; None for a new run.
+    """
+
+    def __init__(
+        self,
+        folder: RunFolder,
+        *,
+        tensorboard: bool,
+        total_frames: int,
+        start_frames: int = 0,
+        metrics_offset: int | None = None,
+    ) -> None:
+        self.metrics = RecordFile(folder.metrics)
+        self.timings = RecordFile(folder.timings)
+        self.problem = self.metrics.truncate_to(metrics_offset) if metrics_offset is not None else None
+        """What is wrong with metrics.jsonl where it could not be cut back."""
+        purge_step = start_frames + 1 if start_frames else None
+        self._tensorboard = TensorBoardWriter(folder.tensorboard, purge_step) if tensorboard else None
+        self._point_every = max(1, total_frames // CURVE_POINTS)
+        self._next_point = 0
+
+    def iteration(self, frames: int, values: Mapping[str, float | int | None]) -> None:
+        """Record the metrics of one iteration."""
+        self.metrics.append({"frames": frames, **values})
+        if self._tensorboard is not None and frames >= self._next_point:
+            self._tensorboard.scalars(frames, {key: value for key, value in values.items() if value is not None})
+            self._next_point = frames + self._point_every
+
+    def evaluation(self, evaluation: Evaluation) -> None:
+        """Record an evaluation."""
+        values = {
+            "evaluation/mean_return": evaluation.mean_return,
+            "evaluation/std_return": evaluation.std_return,
+            "evaluation/episodes": evaluation.episodes,
+            "evaluation/interval": evaluation.interval,
+        }
+        if evaluation.stochastic_mean is not None and evaluation.stochastic_std is not None:
+            values["evaluation/stochastic_mean"] = evaluation.stochastic_mean
+            values["evaluation/stochastic_std"] = evaluation.stochastic_std
+        self.metrics.append({"frames": evaluation.frames, **values})
+        if self._tensorboard is not None:
+            self._tensorboard.scalars(evaluation.frames, values)
+
+    def event(self, name: str, frames: int, **values: object) -> None:
+        """Record something that happened, with the time of day."""
+        self.timings.append({"event": name, "time": time.time(), "frames": frames, **values})
+
+    def speed(self, frames: int, values: Mapping[str, float]) -> None:
+        """Record rates and shares of time."""
+        self.event("speed", frames, **values)
+        if self._tensorboard is not None:
+            self._tensorboard.scalars(frames, {f"time/{key}": value for key, value in values.items()})
+
+    def flush(self, *, fsync: bool = False) -> int:
+        """Write what waits; return the size of metrics.jsonl, which a checkpoint keeps."""
+        self.timings.flush()
+        return self.metrics.flush(fsync=fsync)
+
+    def close(self) -> None:
+        """Write everything and close the files."""
+        self.metrics.close()
+        self.timings.close()
+        if self._tensorboard is not None:
+            self._tensorboard.close()

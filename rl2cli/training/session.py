@@ -1,0 +1,215 @@
+"""Training from the outside: start a run, or go on with one; both end with a summary."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rl2cli.errors import RL2Error, Stopped
+from rl2cli.reporting.progress import RunFacts, Status, Summary
+from rl2cli.reporting.view import View
+from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
+from rl2cli.spec.model import RunSpec
+from rl2cli.training.build import Parts, build
+from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
+from rl2cli.training.checkpoint_format import folder_name
+from rl2cli.training.journal import Journal
+from rl2cli.training.machine_facts import machine_facts
+from rl2cli.training.run_folder import RunFolder, find_run
+from rl2cli.training.signals import StopRequest
+from rl2cli.training.trainer import Schedule, Trainer
+
+
+def train(
+    loaded: LoadedSpec,
+    *,
+    view: View,
+    run_dir: Path | None = None,
+    command: Sequence[str] = (),
+    root: Path = Path("outputs"),
+) -> Summary:
+    """Train what the spec says and return how it ended.
+
+    Args:
+        loaded: The validated spec.
+        view: What the user sees.
+        run_dir: Folder of the run; `root/<name>/<UTC time>-s<seed>` where left out.
+        command: The command line, for the record.
+        root: Where runs are kept.
+
+    Raises:
+        RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
+    """
+    with StopRequest() as stop:
+        parts = build(loaded.spec)
+        try:
+            with RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
+                folder.spec.write_text(loaded.text, encoding="utf-8")
+                folder.resolved.write_text(dump_spec(parts.plan.spec), encoding="utf-8")
+                return _Session(parts, folder, view, command).run(stop, None)
+        finally:
+            parts.close()
+
+
+def resume(
+    run: str | None,
+    *,
+    view: View,
+    total_frames: int | None = None,
+    command: Sequence[str] = (),
+) -> Summary:
+    """Go on with a run from its newest valid checkpoint and return how it ended.
+
+    Args:
+        run: A run's folder, `"latest"` or None for the last one started here.
+        view: What the user sees.
+        total_frames: New total of frames; schedules keep the total they began with.
+        command: The command line, for the record.
+
+    Raises:
+        RL2Error: See `rl2cli.errors`.
+    """
+    with StopRequest() as stop, RunFolder.open(find_run(run).path) as folder:
+        folder.lock()
+        store = CheckpointStore(folder.checkpoints)
+        checkpoint = store.newest()
+        store.close()
+        spec = spec_from_dict(checkpoint.metadata["spec"])
+        parts = build(spec)
+        try:
+            return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
+        finally:
+            parts.close()
+
+
+class _Session:
+    """One process's part of a run: from its start, or from a checkpoint, to where it stops."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        folder: RunFolder,
+        view: View,
+        command: Sequence[str],
+        total_frames: int | None = None,
+    ) -> None:
+        self.parts, self.folder, self.view = parts, folder, view
+        self.spec: RunSpec = parts.plan.spec
+        self.command = list(command) or sys.argv
+        self.total_frames = total_frames or self.spec.total_frames
+
+    def run(self, stop: StopRequest, checkpoint: Checkpoint | None) -> Summary:
+        """Train to the end, whatever that is, and leave a summary."""
+        start_frames = 0 if checkpoint is None else checkpoint.frames
+        offset = None if checkpoint is None else int(checkpoint.metadata["metrics_offset"])
+        store = CheckpointStore(self.folder.checkpoints, self.spec.checkpoint.keep)
+        journal = Journal(
+            self.folder,
+            tensorboard=self.spec.logging.tensorboard,
+            total_frames=self.total_frames,
+            start_frames=start_frames,
+            metrics_offset=offset,
+        )
+        facts = threading.Thread(target=self._write_run_json, args=(checkpoint,), name="rl2-run-json")
+        facts.start()
+        trainer = Trainer(
+            self.parts.algorithm,
+            self.parts.env,
+            self.parts.evaluator,
+            store,
+            journal,
+            self.view,
+            self._schedule(),
+            {"spec": spec_to_dict(self.spec)},
+        )
+        status: Status = "failed"
+        try:
+            notes = [] if checkpoint is None else [*checkpoint.notes, *trainer.set_state(checkpoint.state)]
+            self.view.start(self._facts(None if checkpoint is None else start_frames))
+            for note in [*notes, *([journal.problem] if journal.problem else [])]:
+                self.view.message(note, warning=True)
+                journal.event("note", start_frames, text=note)
+            journal.event("start" if checkpoint is None else "resume", start_frames)
+            status = trainer.run(stop)
+        except RL2Error as error:
+            journal.event("failed", trainer.frames, error=error.message)
+            raise
+        finally:
+            facts.join()
+            summary = self._finish(trainer, status)
+            journal.close()
+            store.close()
+        self.view.stop(summary)
+        if status == "stopped":
+            assert stop.signal_number is not None
+            name = signal.Signals(stop.signal_number).name
+            raise Stopped(
+                f"stopped by {name} and saved after {trainer.frames:,} frames",
+                signal_number=stop.signal_number,
+                hint=f"go on with: rl2 resume {self.folder.path}",
+            )
+        return summary
+
+    def _schedule(self) -> Schedule:
+        spec = self.spec
+        return Schedule(
+            seed=spec.seed,
+            total_frames=self.total_frames,
+            evaluate_every=spec.evaluation.every or max(1, spec.total_frames // 20),
+            checkpoint_every=spec.checkpoint.every or max(1, spec.total_frames // 10),
+            target_return=spec.evaluation.target_return,
+        )
+
+    def _facts(self, resumed_from: int | None) -> RunFacts:
+        spec = self.spec
+        environment = getattr(spec.env.options, "id", spec.env.backend)
+        return RunFacts(
+            run_dir=str(self.folder.path),
+            name=spec.name,
+            seed=spec.seed,
+            algorithm=spec.algorithm.name,
+            network=spec.network.name,
+            environment=str(environment),
+            num_envs=spec.env.num_envs,
+            device=spec.device,
+            threads=int(spec.threads),
+            choices=self.parts.plan.choices,
+            resumed_from=resumed_from,
+        )
+
+    def _write_run_json(self, checkpoint: Checkpoint | None) -> None:
+        session = {"command": self.command, "resumed_from": None if checkpoint is None else checkpoint.frames}
+        facts: dict[str, Any] = {
+            **machine_facts(self.parts.classes),
+            **session,
+            "name": self.spec.name,
+            "seed": self.spec.seed,
+            "environment_resume": self.parts.env.resume,
+            "plan": {"device": self.spec.device, "threads": self.spec.threads, "workers": self.spec.env.workers},
+            "choices": list(self.parts.plan.choices),
+        }
+        self.folder.write_run_json(facts)
+
+    def _finish(self, trainer: Trainer, status: Status) -> Summary:
+        rates = trainer.pace.measure(trainer.frames) if hasattr(trainer, "pace") else None
+        best = trainer.best
+        checkpoint = None if best is None else self.folder.checkpoints / folder_name(best.frames)
+        summary = Summary(
+            run_dir=str(self.folder.path),
+            status=status,
+            frames=trainer.frames,
+            wall_seconds=rates.wall_seconds if rates else 0.0,
+            frames_per_second=rates.mean if rates else 0.0,
+            evaluation=trainer.evaluation,
+            best=None if best is None else replace(best, is_best=True),
+            best_checkpoint=None if checkpoint is None else str(checkpoint),
+            total_frames=self.total_frames,
+            tensorboard=self.spec.logging.tensorboard,
+        )
+        self.folder.write_json(self.folder.summary, summary.to_json())
+        return summary

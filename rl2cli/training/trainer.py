@@ -1,0 +1,310 @@
+"""The Trainer: one loop for every algorithm and every backend."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from rl2cli.algorithms.base import BaseAlgorithm
+from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.keys import ACTION, ACTION_MASK, Trajectories
+from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
+from rl2cli.reporting.view import View
+from rl2cli.training.checkpoint import CheckpointStore
+from rl2cli.training.episodes import EpisodeStatistics
+from rl2cli.training.evaluation import Evaluator
+from rl2cli.training.journal import Journal
+from rl2cli.training.rollout import Rollout
+from rl2cli.training.seeding import environment_seeds
+from rl2cli.training.signals import StopRequest
+
+HISTORY = 60
+"""Mean returns kept for the sparkline."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When the Trainer does what; all in frames."""
+
+    seed: int
+    total_frames: int
+    evaluate_every: int
+    checkpoint_every: int
+    target_return: float | None
+
+
+@dataclass
+class Clock:
+    """Seconds since the last report, by what they were spent on."""
+
+    environment: float = 0.0
+    policy: float = 0.0
+    learning: float = 0.0
+    started: float = 0.0
+
+    def shares(self) -> dict[str, float]:
+        """Return the parts of the time since the last call; their sum is 1."""
+        now = time.perf_counter()
+        whole = max(now - self.started, 1e-9)
+        parts = {"environment": self.environment, "policy": self.policy, "learning": self.learning}
+        shares = {key: value / whole for key, value in parts.items()}
+        self.environment = self.policy = self.learning = 0.0
+        self.started = now
+        return shares | {"other": max(0.0, 1.0 - sum(shares.values()))}
+
+
+class Trainer:
+    """Trains `algorithm` on `env`, and reports, evaluates and checkpoints on the way.
+
+    Args:
+        algorithm: Acts and learns.
+        env: The vectorised adapter it learns on.
+        evaluator: Measures the policy.
+        store: Where checkpoints go.
+        journal: Where metrics go.
+        view: What the user sees.
+        schedule: When what is done.
+        metadata: What every checkpoint carries besides the state.
+    """
+
+    def __init__(
+        self,
+        algorithm: BaseAlgorithm,
+        env: BaseEnvAdapter,
+        evaluator: Evaluator,
+        store: CheckpointStore,
+        journal: Journal,
+        view: View,
+        schedule: Schedule,
+        metadata: dict[str, Any],
+    ) -> None:
+        self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
+        self.store, self.journal, self.view = store, journal, view
+        self.schedule, self.metadata = schedule, metadata
+        self.explore = algorithm.task.make_generator("policy")
+        self.rollout = Rollout(
+            algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device
+        )
+        self.episodes = EpisodeStatistics(env.num_envs)
+        self.frames = self.iteration = 0
+        self.evaluation: Evaluation | None = None
+        self.best: Evaluation | None = None
+        self.saved_frames: int | None = None
+        self.return_history: deque[float] = deque(maxlen=HISTORY)
+        self.clock = Clock()
+        self.started = False
+
+    # --- the loop ---
+
+    def run(self, stop: StopRequest) -> Status:
+        """Train until total_frames, the target return or a stop request, then save; return which it was."""
+        self.pace = Pace(self.frames, self.schedule.total_frames)
+        self.clock.started = time.perf_counter()
+        if not self.started:
+            self.reset_environments()
+        status: Status = "finished"
+        while self.frames < self.schedule.total_frames and status == "finished":
+            trajectories = self.collect()
+            metrics = self.learn(trajectories)
+            self.report(metrics)
+            is_best = self.evaluate_if_due()
+            if stop.signal_number is not None:
+                status = "stopped"
+            elif self.target_reached():
+                status = "target reached"
+            self.checkpoint_if_due(is_best, at_end=status != "finished")
+        self.journal.flush()
+        self.store.wait()
+        return status
+
+    def collect(self) -> Trajectories:
+        """Step the environments through one rollout."""
+        rollout, clock = self.rollout, self.clock
+        rollout.begin(self.observation, self.action_mask)
+        after = time.perf_counter()
+        for t in range(rollout.length):
+            observation, action_mask = rollout.at(t)
+            chosen = self.algorithm.act(observation, self.explore, action_mask)
+            before = time.perf_counter()
+            clock.policy += before - after
+            step = self.env.step(chosen[ACTION])
+            after = time.perf_counter()
+            clock.environment += after - before
+            rollout.store(t, chosen, step)
+        self.observation, self.action_mask = rollout.at(rollout.length)
+        return rollout.finish()
+
+    def learn(self, trajectories: Trajectories) -> dict[str, float]:
+        """Update the algorithm with a rollout and count its frames."""
+        self.rollout.check_finite()
+        before = time.perf_counter()
+        self.frames += int(self.rollout.valid.sum())
+        metrics = self.algorithm.update(trajectories, self.frames)
+        self.clock.learning += time.perf_counter() - before
+        self.iteration += 1
+        return metrics
+
+    # --- what happens between iterations ---
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Record the iteration, and show it where the view is due."""
+        rollout = self.rollout
+        arrays = (tensor.cpu().numpy() for tensor in (rollout.reward, rollout.done, rollout.valid))
+        finished = self.episodes.update(*arrays)
+        return_mean, length_mean = self.episodes.means()
+        values = {"rollout/episodes": self.episodes.count, "rollout/return_mean": return_mean}
+        self.journal.iteration(self.frames, values | {"rollout/length_mean": length_mean} | metrics)
+        if finished and return_mean is not None:
+            self.return_history.append(return_mean)
+        if self.iteration == 1:
+            self.journal.event("first_update", self.frames)
+        if self.view.due():
+            progress = self.progress(metrics)
+            self.journal.speed(
+                self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares}
+            )
+            self.journal.flush()
+            self.view.update(progress)
+
+    def progress(self, metrics: dict[str, float]) -> Progress:
+        """Return where the run is, for the view."""
+        rates = self.pace.measure(self.frames)
+        return_mean, length_mean = self.episodes.means()
+        return Progress(
+            frames=self.frames,
+            total_frames=self.schedule.total_frames,
+            iteration=self.iteration,
+            wall_seconds=rates.wall_seconds,
+            frames_per_second_now=rates.now,
+            frames_per_second_mean=rates.mean,
+            eta_seconds=rates.eta_seconds,
+            episodes=self.episodes.count,
+            return_mean=return_mean,
+            return_best=self.episodes.best_return,
+            length_mean=length_mean,
+            return_history=tuple(self.return_history),
+            evaluation=self.evaluation,
+            best=self.best,
+            metrics=metrics,
+            shares=self.clock.shares(),
+            checkpoint_frames=self.saved_frames,
+        )
+
+    def evaluate_if_due(self) -> bool:
+        """Evaluate where enough frames have passed since the last time; return whether the policy is the best so far."""
+        last = 0 if self.evaluation is None else self.evaluation.frames
+        every = self.schedule.evaluate_every
+        at_end = self.frames >= self.schedule.total_frames
+        if self.frames // every == last // every and not at_end:
+            return False
+        evaluation = self.evaluator.evaluate(self.algorithm, self.frames)
+        is_best = self.best is None or _rank(evaluation) >= _rank(self.best)
+        self.evaluation = evaluation if not is_best else _as_best(evaluation)
+        if is_best:
+            self.best = self.evaluation
+        self.journal.evaluation(evaluation)
+        self.journal.event("evaluation", self.frames, mean_return=evaluation.mean_return, episodes=evaluation.episodes)
+        self.view.evaluated(self.evaluation, self.progress({}))
+        return is_best
+
+    def target_reached(self) -> bool:
+        """Return whether the evaluation just made reached the target return."""
+        target, evaluation = self.schedule.target_return, self.evaluation
+        return (
+            target is not None
+            and evaluation is not None
+            and evaluation.frames == self.frames
+            and evaluation.mean_return >= target
+        )
+
+    def checkpoint_if_due(self, is_best: bool, at_end: bool) -> None:
+        """Save where enough frames have passed, where the policy is the best so far, and at the end."""
+        every = self.schedule.checkpoint_every
+        last = self.saved_frames or 0
+        due = self.frames // every != last // every or self.frames >= self.schedule.total_frames
+        if not (due or is_best or at_end):
+            return
+        metadata = self.metadata | {"metrics_offset": self.journal.flush(fsync=True)}
+        mean = self.evaluation.mean_return if is_best and self.evaluation is not None else None
+        self.store.save(self.frames, self.get_state(), metadata, best=is_best, evaluation_mean=mean)
+        self.saved_frames = self.frames
+        self.journal.event("checkpoint", self.frames)
+
+    # --- state ---
+
+    def reset_environments(self) -> None:
+        """Start every environment anew, with seeds that depend on the frames trained so far."""
+        seeds = environment_seeds(self.schedule.seed, "environments", self.env.num_envs, self.frames)
+        self.observation, info = self.env.reset(seeds)
+        self.action_mask = info.get(ACTION_MASK)
+        self.episodes.forget_running()
+        self.rollout.next_is_init.fill_(True)
+        self.started = True
+
+    def generators(self) -> dict[str, torch.Generator]:
+        """Return every generator that training draws from."""
+        return {"policy": self.explore, **self.algorithm.generators}
+
+    def get_state(self) -> dict[str, Any]:
+        """Return everything that the rest of the run depends on."""
+        return {
+            "frames": self.frames,
+            "iteration": self.iteration,
+            "algorithm": self.algorithm.state_dict(),
+            "generators": {name: generator.get_state() for name, generator in self.generators().items()},
+            "environments": self.env.get_state(),
+            "next_is_init": self.rollout.next_is_init,
+            "episodes": self.episodes.get_state(),
+            "evaluations": self.evaluator.count,
+            "evaluation": _evaluation_state(self.evaluation),
+            "best": _evaluation_state(self.best),
+        }
+
+    def set_state(self, state: dict[str, Any]) -> list[str]:
+        """Go on from `get_state`; return what could not be restored exactly, in words."""
+        self.frames, self.iteration = state["frames"], state["iteration"]
+        self.saved_frames = self.frames
+        self.algorithm.load_state_dict(state["algorithm"])
+        self.episodes.set_state(state["episodes"])
+        self.rollout.next_is_init.copy_(state["next_is_init"])
+        self.evaluator.count = state["evaluations"]
+        self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
+        self.best = Evaluation(**state["best"]) if state["best"] else None
+        notes = []
+        if state["environments"] is None or self.env.resume == "none":
+            notes.append("the running episodes cannot be restored: they begin anew, so the run goes on, but not exactly")
+            self.reset_environments()
+        else:
+            self.observation, info = self.env.set_state(state["environments"])
+            self.action_mask = info.get(ACTION_MASK)
+            self.started = True
+        return notes + self._set_generators(state["generators"])
+
+    def _set_generators(self, states: dict[str, torch.Tensor]) -> list[str]:
+        try:
+            for name, generator in self.generators().items():
+                generator.set_state(states[name])
+        except RuntimeError:
+            return ["the checkpoint is from another kind of device: random numbers start anew, so bits will differ"]
+        return []
+
+
+def _rank(evaluation: Evaluation) -> tuple[float, float]:
+    stochastic = evaluation.stochastic_mean
+    return evaluation.mean_return, float("-inf") if stochastic is None else stochastic
+
+
+def _as_best(evaluation: Evaluation) -> Evaluation:
+    from dataclasses import replace
+
+    return replace(evaluation, is_best=True)
+
+
+def _evaluation_state(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    from dataclasses import asdict
+
+    return None if evaluation is None else asdict(evaluation)
