@@ -132,7 +132,7 @@ class BaseEnvAdapter(ABC):
         raise UsageError(f"{type(self).__name__} cannot render")
 
     def get_state(self) -> dict[str, Any] | None:
-        """Return what restores the running episodes (nested dicts of arrays and numbers), or None if `resume` is none."""
+        """Return what restores the running episodes (nested dicts of arrays and numbers), or None for "none"."""
         return None
 
     def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:

@@ -1,0 +1,21 @@
+"""Environments: `make_env_adapter` builds one from `[env]`, `register_adapter` adds a backend."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rl2cli.registry import register_adapter
+
+if TYPE_CHECKING:
+    from rl2cli.envs.make import make_env_adapter, plan_workers
+
+__all__ = ["make_env_adapter", "plan_workers", "register_adapter"]
+
+
+def __getattr__(name: str) -> object:
+    """Import what needs torch when it is first asked for."""
+    if name in {"make_env_adapter", "plan_workers"}:
+        from rl2cli.envs import make
+
+        return getattr(make, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

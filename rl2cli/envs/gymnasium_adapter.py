@@ -1,0 +1,92 @@
+"""Any environment registered with Gymnasium, one object per environment."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+
+from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.gymnasium_make import find_spec, make
+from rl2cli.envs.gymnasium_options import GymnasiumOptions
+from rl2cli.errors import UsageError
+from rl2cli.options import Options as BaseOptions
+
+
+class GymnasiumAdapter(BaseEnvAdapter):
+    """One Gymnasium environment; `select` prefers the environment's own vector form where it has one."""
+
+    Options: ClassVar[type[BaseOptions]] = GymnasiumOptions
+    options: GymnasiumOptions
+    resume = "episode_seed"
+
+    @classmethod
+    def select(cls, options: BaseOptions, num_envs: int) -> type[BaseEnvAdapter]:
+        """Return the native vector adapter where the id has a vector form that these options allow.
+
+        Raises:
+            UsageError: `vectorization = "native"`, and there is no such form.
+        """
+        from rl2cli.envs.gymnasium_vector import GymnasiumVectorAdapter
+
+        del num_envs
+        if not isinstance(options, GymnasiumOptions) or options.vectorization == "single":
+            return cls
+        obstacle = _native_obstacle(options)
+        if obstacle is None:
+            return GymnasiumVectorAdapter
+        if options.vectorization == "native":
+            raise UsageError(f"{options.id} cannot be native: {obstacle}", place="env.vectorization")
+        return cls
+
+    def setup(self) -> None:
+        """Make the environment, with the time limit and frame stack that the options name."""
+        import gymnasium
+        from gymnasium.wrappers import FrameStackObservation
+
+        self.device = torch.device("cpu")
+        self.env = make(self.options, gymnasium.make, render_mode=self.render_mode, disable_env_checker=True)
+        if self.options.frame_stack > 1:
+            self.env = FrameStackObservation(self.env, self.options.frame_stack)
+        self.observation_space = self.env.observation_space
+        self.action_space = self.env.action_space
+
+    def reset(self, seed: int | None = None, mask: np.ndarray | None = None) -> tuple[Any, dict[str, Any]]:
+        """Start a new episode."""
+        del mask
+        result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed)
+        return result
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one step."""
+        result: tuple[Any, float, bool, bool, dict[str, Any]] = self.env.step(action)
+        return result
+
+    def render(self) -> np.ndarray:
+        """Return a picture, [height, width, 3] uint8."""
+        picture = self.env.render()
+        if not isinstance(picture, np.ndarray):
+            raise UsageError(f"{self.options.id} draws no pictures with render_mode = {self.render_mode!r}")
+        return picture
+
+    def close(self) -> None:
+        """Close the environment."""
+        if hasattr(self, "env"):
+            self.env.close()
+
+
+def _native_obstacle(options: GymnasiumOptions) -> str | None:
+    """Return why these options have no native vector form, or None where they have one."""
+    spec = find_spec(options.id)
+    if spec.vector_entry_point is None:
+        return "Gymnasium has no vector form of it"
+    if options.frame_stack > 1:
+        return "frame_stack needs one object per environment"
+    if spec.additional_wrappers:
+        return "it is registered with wrappers"
+    needs_jax = isinstance(spec.vector_entry_point, str) and "jax" in spec.vector_entry_point.lower()
+    if needs_jax and importlib.util.find_spec("jax") is None:
+        return "its vector form needs jax"
+    return None

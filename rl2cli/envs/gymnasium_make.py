@@ -1,0 +1,151 @@
+"""Finding and making Gymnasium environments, with every failure explained."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rl2cli.envs.gymnasium_options import GymnasiumOptions
+from rl2cli.errors import EnvironmentFault, MissingDependencyError, RL2Error, UsageError, suggestion
+from rl2cli.trust import require_allowed
+
+if TYPE_CHECKING:
+    from gymnasium.envs.registration import EnvSpec as RegisteredSpec
+
+_INSTALL = {
+    "mujoco": "rl2cli[mujoco]",
+    "jax": "gymnasium[jax]",
+    "Box2D": "gymnasium[box2d]",
+    "pygame": "gymnasium[classic-control]",
+    "cv2": "gymnasium[other]",
+    "ale_py": "ale-py",
+}
+"""What pip installs for a module that is missing."""
+
+_RESERVED = {
+    "render_mode": "rl2 sets it",
+    "num_envs": "write it directly under [env]",
+    "max_episode_steps": "write it directly under [env]",
+    "disable_env_checker": "rl2 has its own checker",
+    "vectorization_mode": "write vectorization directly under [env]",
+    "vector_kwargs": "rl2 makes the batch",
+    "wrappers": "rl2 makes the batch",
+}
+"""Keyword arguments of `gymnasium.make` itself, which `kwargs` cannot set."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Gymnasium's and its backends' warnings from the user's screen."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def find_spec(env_id: str) -> RegisteredSpec:
+    """Return Gymnasium's record of `env_id`, after importing what registers it.
+
+    Raises:
+        UsageError: Nothing has this id (the hint has the nearest), or its module may not be imported.
+        MissingDependencyError: The module that would register it is not installed.
+    """
+    from gymnasium import error
+    from gymnasium.envs import registration
+
+    module, _, name = env_id.rpartition(":")
+    _register(module, name)
+    try:
+        with quiet():
+            return registration._find_spec(name)
+    except error.Error as problem:
+        raise UsageError(_one_line(problem), hint=_id_hint(name, str(problem)), place="env.id") from problem
+
+
+def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any) -> Any:
+    """Call `build` (`gymnasium.make` or `make_vec`) with the options' id and keyword arguments.
+
+    Raises:
+        UsageError: Unknown id or keyword argument, or an argument that the environment refuses.
+        MissingDependencyError: A package that the environment needs is not installed.
+        EnvironmentFault: The environment's constructor raised something else.
+    """
+    from gymnasium import error
+
+    for key in options.kwargs.keys() & _RESERVED.keys():
+        raise UsageError(f"{key!r} cannot be among the environment's kwargs", hint=_RESERVED[key], place="env.kwargs")
+    spec = find_spec(options.id)
+    if options.max_episode_steps is not None:
+        arguments["max_episode_steps"] = options.max_episode_steps
+    try:
+        with quiet():
+            return build(spec, **arguments, **options.kwargs)
+    except (error.DependencyNotInstalled, ImportError) as problem:
+        raise _missing(spec.id, problem) from problem
+    except Exception as problem:
+        raise _refused(options, spec.id, problem) from problem
+
+
+def _register(module: str, name: str) -> None:
+    from gymnasium.envs.registration import registry
+
+    if module:
+        require_allowed(module, f"the environment id '{module}:{name}'")
+        _import(module)
+    elif name.startswith("ALE/"):
+        _import("ale_py")
+    elif name not in registry and importlib.util.find_spec("ale_py") is not None:
+        _import("ale_py")  # its older ids have no namespace
+
+
+def _import(module: str) -> None:
+    try:
+        with quiet():
+            importlib.import_module(module)
+    except ModuleNotFoundError as problem:
+        missing = problem.name or module
+        raise MissingDependencyError(
+            f"the environment's module {module!r} needs {missing!r}, which is not installed", hint=_pip(missing)
+        ) from problem
+    except Exception as problem:
+        raise UsageError(f"importing {module!r} raised {type(problem).__name__}: {problem}") from problem
+
+
+def _id_hint(name: str, message: str) -> str | None:
+    from gymnasium.envs.registration import registry
+
+    replacement = re.search(r"Please use `([^`]+)` instead", message)
+    if replacement:
+        return f"use {replacement.group(1)!r}"
+    return suggestion(name, registry) or "if a package registers it, write the id as module:id"
+
+
+def _missing(env_id: str, problem: Exception) -> RL2Error:
+    chain = [problem, problem.__cause__, problem.__context__]
+    name = next((link.name for link in chain if isinstance(link, ImportError) and link.name), None)
+    if name is None:
+        return UsageError(f"{env_id}: {_one_line(problem)}", place="env.id")
+    return MissingDependencyError(f"{env_id} needs {name!r}, which is not installed", hint=_pip(name))
+
+
+def _refused(options: GymnasiumOptions, env_id: str, problem: Exception) -> RL2Error:
+    unexpected = re.search(r"unexpected keyword argument '([^']+)'", str(problem))
+    if isinstance(problem, TypeError) and unexpected:
+        key = unexpected.group(1)
+        return UsageError(f"{env_id} takes no keyword argument {key!r}", place=f"env.kwargs.{key}")
+    if options.kwargs and isinstance(problem, TypeError | ValueError | AssertionError):
+        given = ", ".join(f"{key} = {value!r}" for key, value in options.kwargs.items())
+        return UsageError(f"{env_id} refused its kwargs ({given}): {_one_line(problem)}", place="env.kwargs")
+    return EnvironmentFault(f"{env_id} could not be made: {type(problem).__name__}: {_one_line(problem)}")
+
+
+def _pip(module: str) -> str:
+    return f'pip install "{_INSTALL.get(module.partition(".")[0], module)}"'
+
+
+def _one_line(problem: Exception) -> str:
+    return " ".join(str(problem).split())

@@ -1,0 +1,261 @@
+"""N single environments made a batch in this process."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import torch
+
+from rl2cli.envs.base import BaseEnvAdapter, Step
+from rl2cli.envs.buffers import StepBuffers, step_layout
+from rl2cli.envs.masks import as_mask, find_mask, without_mask
+from rl2cli.envs.seeding import episode_seed
+from rl2cli.errors import EnvironmentFault, RL2Error
+from rl2cli.keys import Observation
+from rl2cli.options import Options
+from rl2cli.spaces import (
+    Array,
+    action_dtype,
+    action_leaves,
+    action_shape,
+    mask_width,
+    observation_space,
+    to_backend_rows,
+)
+
+_TRIM = 1024
+"""Logged steps after which those of finished episodes are dropped, at first."""
+
+
+class InProcessBatch(BaseEnvAdapter):
+    """Steps N single adapters in turn; resets each in the step that ended its episode, with the episode's own seed.
+
+    The tensors it returns are views of its buffers and hold until the next step.
+
+    Args:
+        adapter: The single adapter's class.
+        options: Its options.
+        num_envs: N.
+        device: Given to the single adapters; the batch itself is on the CPU.
+        render_mode: Given to the first environment only, the one `render` draws.
+        first_index: Number of the first environment in messages.
+    """
+
+    vectorised = True
+
+    def __init__(
+        self,
+        adapter: type[BaseEnvAdapter],
+        options: Options,
+        *,
+        num_envs: int = 1,
+        device: torch.device | str = "cpu",
+        render_mode: str | None = None,
+        first_index: int = 0,
+    ) -> None:
+        super().__init__(options, num_envs=num_envs, device=device, render_mode=render_mode)
+        modes = [render_mode, *[None] * (num_envs - 1)]
+        self._envs = [adapter(options, num_envs=1, device=device, render_mode=mode) for mode in modes]
+        self._first_index = first_index
+        self._checked = False
+        self._base_seeds = [0] * num_envs
+        self._episodes = [0] * num_envs
+        self._began = [0] * num_envs  # number of the step that was each episode's first
+        self._log: list[Array] = []  # actions [N, *act] of steps self._dropped, self._dropped + 1, ...
+        self._dropped = 0
+        self._trim_at = _TRIM
+
+    def setup(self) -> None:
+        """Set up every environment and declare their common spaces."""
+        for env in self._envs:
+            env.setup()
+        first = self._envs[0]
+        self._raw_space = without_mask(first.observation_space)
+        self.observation_space = observation_space(self._raw_space)
+        self.action_space = first.action_space
+        action_leaves(self.action_space)
+        self.resume = first.resume
+        self.device = torch.device("cpu")
+        raw, info = self._call(0, "reset", 0)
+        self.has_action_mask = find_mask(raw, info) is not None
+        layout = step_layout(self._raw_space, self.num_envs, self.mask_width)
+        self.attach({name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()})
+
+    @property
+    def mask_width(self) -> int:
+        """Width of an action mask; 0 where the environment has none."""
+        return mask_width(self.action_space) if self.has_action_mask else 0
+
+    @property
+    def raw_space(self) -> Any:
+        """Space of an observation as the environments give it, without its mask."""
+        return self._raw_space
+
+    def attach(self, arrays: dict[str, Array]) -> None:
+        """Write into `arrays`, named and shaped as `step_layout` says, from now on."""
+        self._buffers = StepBuffers(self._raw_space, arrays)
+
+    def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Observation, dict[str, Any]]:
+        """Start new episodes, of all environments or of those in `mask`."""
+        seeds = np.arange(self.num_envs) if seed is None else seed
+        for index in range(self.num_envs):
+            if mask is None or mask[index]:
+                self._base_seeds[index] = int(seeds[index])
+                self._begin(index, 0)
+        return self._buffers.observation.tensors, self._buffers.info()
+
+    def step(self, action: torch.Tensor) -> Step:
+        """Take one step in every environment."""
+        actions = np.array(action.cpu().numpy())  # a copy: it is logged
+        ended = False
+        for index, row in enumerate(to_backend_rows(self.action_space, actions)):
+            ended |= self._step(index, row)
+        self._checked = True
+        self._log.append(actions)
+        if len(self._log) >= self._trim_at:
+            self._trim()
+        return self._buffers.step(ended)
+
+    def render(self) -> np.ndarray:
+        """Return a picture of the first environment."""
+        return self._envs[0].render()
+
+    def get_state(self) -> dict[str, Any] | None:
+        """Return what restores the running episodes, arrays over environments.
+
+        `episode_seed`: base seeds, episode numbers, the policy's actions since each episode began (end to end, with
+        their lengths) and a hash of each current observation. `state`: the environments' own states.
+        """
+        if self.resume == "none":
+            return None
+        state: dict[str, Any] = {
+            "base_seed": np.array(self._base_seeds, dtype=np.int64),
+            "episode": np.array(self._episodes, dtype=np.int64),
+            "hash": np.stack([self._hash(index) for index in range(self.num_envs)]),
+        }
+        if self.resume == "state":
+            return {**state, "environments": {str(index): env.get_state() for index, env in enumerate(self._envs)}}
+        logs = [self._actions_of(index) for index in range(self.num_envs)]
+        none = torch.zeros(0, *action_shape(self.action_space), dtype=action_dtype(self.action_space)).numpy()
+        return {
+            **state,
+            "length": np.array([len(log) for log in logs], dtype=np.int64),
+            "actions": np.concatenate([none, *(np.stack(log) for log in logs if log)]),  # [sum of lengths, *act]
+        }
+
+    def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
+        """Bring every environment to where `get_state` found it."""
+        self._base_seeds = [int(seed) for seed in state["base_seed"]]
+        self._log, self._dropped, self._began = [], 0, [0] * self.num_envs
+        if self.resume == "state":
+            for index in range(self.num_envs):
+                self._episodes[index] = int(state["episode"][index])
+                self._show(index, *self._call(index, "set_state", state["environments"][str(index)]))
+        else:
+            self._replay(state)
+        for index in range(self.num_envs):
+            if not np.array_equal(self._hash(index), state["hash"][index]):
+                raise EnvironmentFault(
+                    f"{self._who(index)} was not restored exactly: its observation differs from the saved one",
+                    hint="the environment is not deterministic, or its version differs from the saved run's",
+                )
+        return self._buffers.observation.tensors, self._buffers.info()
+
+    def close(self) -> None:
+        """Close every environment."""
+        for env in self._envs:
+            env.close()
+
+    def _step(self, index: int, action: Any) -> bool:
+        env = self._envs[index]
+        try:
+            raw, reward, terminated, truncated, info = env.step(env.get_action(action))
+            raw = env.get_observation(raw)
+        except Exception as error:
+            raise self._fault(index, "step", error) from error
+        buffers = self._buffers
+        if not self._checked:
+            self._check_first(index, raw, reward, (terminated, truncated))
+        buffers.reward[index] = reward
+        buffers.terminated[index] = terminated
+        buffers.truncated[index] = truncated
+        if terminated or truncated:
+            buffers.final.write(index, raw)
+            self._began[index] = self._dropped + len(self._log) + 1
+            self._begin(index, self._episodes[index] + 1)
+            return True
+        self._show(index, raw, info)
+        return False
+
+    def _begin(self, index: int, episode: int) -> None:
+        if episode == 0:
+            self._began[index] = self._dropped + len(self._log)
+        self._episodes[index] = episode
+        raw, info = self._call(index, "reset", episode_seed(self._base_seeds[index], episode))
+        self._buffers.observation.check(raw, self._who(index))
+        self._show(index, raw, info)
+
+    def _show(self, index: int, raw: Any, info: dict[str, Any]) -> None:
+        self._buffers.observation.write(index, raw)
+        if self._buffers.action_mask is not None:
+            self._buffers.action_mask[index] = as_mask(find_mask(raw, info), self.action_space, ())
+
+    def _call(self, index: int, method: str, argument: Any) -> tuple[Any, dict[str, Any]]:
+        env = self._envs[index]
+        try:
+            raw, info = getattr(env, method)(argument)
+            return env.get_observation(raw), info
+        except Exception as error:
+            raise self._fault(index, method, error) from error
+
+    def _replay(self, state: dict[str, Any]) -> None:
+        lengths, logged = np.asarray(state["length"]), np.asarray(state["actions"])
+        longest = int(lengths.max())
+        log = np.zeros((longest, self.num_envs, *logged.shape[1:]), logged.dtype)  # [longest, N, *act]
+        for index, actions in enumerate(np.split(logged, np.cumsum(lengths)[:-1])):
+            self._begin(index, int(state["episode"][index]))
+            self._began[index] = longest - len(actions)
+            log[self._began[index] :, index] = actions
+            for action in to_backend_rows(self.action_space, actions):
+                if self._step(index, action):
+                    raise EnvironmentFault(f"{self._who(index)} ended its episode early when it was replayed")
+        self._log = list(log)
+
+    def _actions_of(self, index: int) -> list[Array]:
+        return [actions[index] for actions in self._log[self._began[index] - self._dropped :]]
+
+    def _trim(self) -> None:
+        unused = min(self._began) - self._dropped
+        del self._log[:unused]
+        self._dropped += unused
+        self._trim_at = 2 * len(self._log) + _TRIM
+
+    def _hash(self, index: int) -> Array:
+        digest = hashlib.sha256()
+        for array in self._buffers.observation.arrays:
+            digest.update(np.ascontiguousarray(array[index]).tobytes())
+        return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+    def _check_first(self, index: int, raw: Any, reward: Any, flags: tuple[Any, Any]) -> None:
+        who = self._who(index)
+        self._buffers.observation.check(raw, who)
+        if np.shape(reward) != () or np.asarray(reward).dtype.kind not in "fiub":
+            raise EnvironmentFault(f"{who}: reward should be a number, got {reward!r}")
+        for name, flag in zip(("terminated", "truncated"), flags, strict=True):
+            if not isinstance(flag, bool | np.bool_):
+                raise EnvironmentFault(f"{who}: {name} should be a bool, got {flag!r}")
+
+    def _who(self, index: int) -> str:
+        return f"environment {index + self._first_index}"
+
+    def _fault(self, index: int, method: str, error: Exception) -> RL2Error:
+        if isinstance(error, RL2Error):
+            return error
+        seed = episode_seed(self._base_seeds[index], self._episodes[index])
+        step = self._dropped + len(self._log) - self._began[index]
+        return EnvironmentFault(
+            f"{self._who(index)} raised {type(error).__name__} in {method}: {error} "
+            f"(episode seed {seed}, after {step} steps of the episode)"
+        )
