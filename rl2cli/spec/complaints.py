@@ -1,0 +1,154 @@
+"""What pydantic found wrong with a table, as findings in the user's words: one for each key."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from rl2cli.errors import suggestion
+from rl2cli.options import Options
+from rl2cli.spec.fields import Schema, allowed_values, branches, expected, got, model_schema, number
+from rl2cli.spec.locate import Path
+from rl2cli.spec.source import Finding, dotted
+from rl2cli.text import shortened
+
+PLANNED = {
+    ("video",),
+    ("scale",),
+    ("init",),
+    ("extends",),
+    ("overlap",),
+    ("precision",),
+    ("checkpoint", "on_storage_error"),
+    ("env", "max_restarts"),
+    ("env", "timeout"),
+}
+"""Keys of the design whose feature is not there yet; refused, never ignored."""
+
+_LONGEST_NAME = 64
+"""Longer unknown names are not compared with the known ones."""
+
+
+@dataclass(frozen=True)
+class _Spot:
+    """Where in a table an error belongs, and what may stand there."""
+
+    path: Path
+    value: Any
+    schema: Schema
+    siblings: Collection[str]
+
+
+def complaints(
+    error: ValidationError, model: type[Options], table: dict[str, Any], path: Path, also_known: Collection[str] = ()
+) -> list[Finding]:
+    """Return what is wrong with `table`, which stands at `path` and was validated by `model`.
+
+    `also_known` are the keys of the same table that another model takes.
+    """
+    schema = model_schema(model)
+    schema["properties"] = schema.get("properties", {}) | {name: {} for name in also_known}
+    found: dict[Path, Finding] = {}
+    for details in error.errors(include_url=False, include_input=False):
+        spot = _spot(details["loc"], table, schema)
+        found.setdefault(spot.path, _finding(details, spot, path))
+    inner = {spot_path[:depth] for spot_path in found for depth in range(len(spot_path))}
+    return [finding for spot_path, finding in found.items() if spot_path not in inner]
+
+
+def unknown_key(path: Path, known: Collection[str]) -> Finding:
+    """Return the finding for a key that no model has."""
+    name = str(path[-1])
+    if path in PLANNED:
+        message = f"{dotted(path)!r} is not there yet in rl2 {installed_version()}"
+        return Finding(path, message, "remove it", at_key=True)
+    shown = shortened(name, _LONGEST_NAME)
+    names = sorted(known)
+    near = suggestion(name, names) if len(name) <= _LONGEST_NAME else None
+    where = f" in [{dotted(path[:-1])}]" if len(path) > 1 else ""
+    return Finding(path, f"unknown key '{shown}'{where}", near or f"there are: {', '.join(names)}", at_key=True)
+
+
+def installed_version() -> str:
+    """Return the version of rl2."""
+    try:
+        return version("rl2cli")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _spot(location: tuple[int | str, ...], table: dict[str, Any], schema: Schema) -> _Spot:
+    """Follow pydantic's `location` through the values; its names of union members lead nowhere and are skipped."""
+    spot = _Spot((), table, schema, ())
+    for step in location:
+        for branch in branches(spot.schema):
+            inner = _step(spot, branch, step)
+            if inner is not None:
+                spot = inner
+                break
+    return spot
+
+
+def _step(spot: _Spot, branch: Schema, step: int | str) -> _Spot | None:
+    path = (*spot.path, step)
+    if isinstance(step, int):
+        if not isinstance(spot.value, list):
+            return None
+        firsts = branch.get("prefixItems", [])
+        item = firsts[step] if step < len(firsts) else branch.get("items") or {}
+        return _Spot(path, spot.value[step], item, ()) if step < len(spot.value) else None
+    if not isinstance(spot.value, dict):
+        return None
+    properties = branch.get("properties", {})
+    if step not in properties and step not in spot.value:
+        return None
+    rest = branch.get("additionalProperties")
+    schema = properties.get(step, rest if isinstance(rest, dict) else {})
+    return _Spot(path, spot.value.get(step), schema, properties)
+
+
+def _finding(details: ErrorDetails, spot: _Spot, table: Path) -> Finding:
+    path = (*table, *spot.path)
+    problem = details["type"]
+    if problem == "extra_forbidden":
+        return unknown_key(path, spot.siblings)
+    if problem == "missing" and spot.value is None:
+        return Finding(path, f"{dotted(path)!r} is missing", _missing_hint(spot.schema), at_key=True)
+    if problem in ("value_error", "assertion_error"):
+        return Finding(path, str(details.get("ctx", {}).get("error", details["msg"])))
+    if problem == "string_pattern_mismatch":
+        description = spot.schema.get("description", f"it has to match {spot.schema.get('pattern')}")
+        return Finding(path, f"{got(spot.value)} is not a valid {path[-1]}", description)
+    return Finding(path, f"expected {expected(spot.schema)}, got {got(spot.value)}", _value_hint(spot))
+
+
+def _missing_hint(schema: Schema) -> str:
+    description = schema.get("description", "")
+    return f"it takes {expected(schema)}" + (f": {description}" if description else "")
+
+
+def _value_hint(spot: _Spot) -> str | None:
+    """Return what to write instead of a value of the wrong type or spelling."""
+    types = {branch.get("type") for branch in branches(spot.schema)}
+    if isinstance(spot.value, float) and "integer" in types and spot.value.is_integer():
+        return f"write it without point and exponent: {number(spot.value)}"
+    if not isinstance(spot.value, str) or len(spot.value) > _LONGEST_NAME:
+        return None
+    if (types & {"integer", "number"} and _is_number(spot.value)) or (
+        "boolean" in types and spot.value.lower() in ("true", "false")
+    ):
+        return f"write it without quotes: {spot.value.lower()}"
+    return suggestion(spot.value, [value for value in allowed_values(spot.schema) if isinstance(value, str)])
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

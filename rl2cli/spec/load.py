@@ -1,0 +1,287 @@
+"""Read, override and validate a run spec: all its problems at once, or a `RunSpec` with nothing left open."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, NamedTuple, TypeVar
+
+import tomli_w
+from pydantic import ValidationError
+
+from rl2cli.errors import PluginError
+from rl2cli.options import Options
+from rl2cli.registry import Registry, adapters, algorithms, networks
+from rl2cli.spec.complaints import complaints
+from rl2cli.spec.locate import Path
+from rl2cli.spec.mapping import plain_table
+from rl2cli.spec.model import AlgorithmSpec, EnvSpec, NetworkSpec, RunSpec
+from rl2cli.spec.overrides import SHORT_OPTIONS, Override, parse_override, short_override
+from rl2cli.spec.problems import MAX_PROBLEMS, Problem, SpecError
+from rl2cli.spec.shipped import find_spec, read_spec
+from rl2cli.spec.source import Finding, Source, dotted
+from rl2cli.spec.toml import decode, parse_source
+
+Model = TypeVar("Model", bound=Options)
+
+
+class PluginTable(NamedTuple):
+    """A table that mixes keys of rl2 with the options of the plugin that one of them names."""
+
+    registry: Registry
+    name_key: str
+    """Key that names the plugin."""
+    model: type[Options]
+
+    @property
+    def own_keys(self) -> set[str]:
+        """Keys that rl2 takes itself."""
+        return set(self.model.model_fields) - {"options"}
+
+    @property
+    def default_name(self) -> str:
+        """The plugin that is used where none is named."""
+        return str(self.model.model_fields[self.name_key].default)
+
+
+PLUGIN_TABLES = {
+    "env": PluginTable(adapters, "backend", EnvSpec),
+    "network": PluginTable(networks, "name", NetworkSpec),
+    "critic_network": PluginTable(networks, "name", NetworkSpec),
+    "algorithm": PluginTable(algorithms, "name", AlgorithmSpec),
+}
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A validated run spec and where it came from."""
+
+    spec: RunSpec
+    text: str
+    """As written, without overrides."""
+    path: str
+    """The file it was read from, or what the caller called it."""
+    shipped: bool = False
+    """The path did not exist, and the spec that comes with rl2 was read instead."""
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """The values to validate, and where each came from."""
+
+    data: dict[str, Any]
+    source: Source | None
+    overrides: Sequence[Override]
+
+    def place(self, finding: Finding) -> Problem:
+        for override in reversed(self.overrides):
+            if override.covers(finding.path):
+                return override.place(finding)
+        if self.source is None:
+            return Problem(finding.message, finding.hint, key=dotted(finding.path))
+        return self.source.place(finding)
+
+
+def load_spec(
+    path: str | FilePath,
+    overrides: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    total_frames: int | None = None,
+    device: str | None = None,
+) -> LoadedSpec:
+    """Read the run spec at `path`, or the shipped one of that name where there is no such file.
+
+    Args:
+        path: A TOML file.
+        overrides: Arguments of `--set`, each `a.b=VALUE` with a TOML value; a later one wins.
+        seed: Value of `--seed`, which wins over all others; likewise the next two.
+        total_frames: Value of `--frames`.
+        device: Value of `--device`.
+
+    Raises:
+        UsageError: There is no such file, or it cannot be read.
+        SpecError: What it says is wrong; all problems at once.
+    """
+    file, shipped = find_spec(path)
+    text = read_spec(file)
+    short = {"seed": seed, "total_frames": total_frames, "device": device}
+    name = str(path) if not shipped else str(file)
+    return _load_text(text, name, overrides, short, shipped=shipped)
+
+
+def load_spec_text(
+    text: str,
+    source_name: str = "spec.toml",
+    overrides: Sequence[str] = (),
+    *,
+    seed: int | None = None,
+    total_frames: int | None = None,
+    device: str | None = None,
+) -> LoadedSpec:
+    """Validate a run spec given as TOML text; problems call it `source_name`. See `load_spec`.
+
+    Raises:
+        SpecError: What it says is wrong; all problems at once.
+    """
+    short = {"seed": seed, "total_frames": total_frames, "device": device}
+    return _load_text(decode(text, source_name), source_name, overrides, short)
+
+
+def load_spec_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) -> LoadedSpec:
+    """Validate a run spec given as nested mappings; keys that are None count as left out.
+
+    Raises:
+        SpecError: What it says is wrong; all problems at once.
+    """
+    written = plain_table(mapping)
+    data = plain_table(mapping)
+    spec = _validated(_overridden(data, None, overrides, {}), default_name="run")
+    return LoadedSpec(spec, tomli_w.dumps(written), "")
+
+
+def _load_text(
+    text: str, name: str, overrides: Sequence[str], short: Mapping[str, object], *, shipped: bool = False
+) -> LoadedSpec:
+    source = Source(name, text)
+    settings = _overridden(parse_source(source), source, overrides, short)
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", FilePath(name).stem).strip("._-")[:64]
+    return LoadedSpec(_validated(settings, default_name=stem or "run"), text, name, shipped)
+
+
+def _overridden(
+    data: dict[str, Any], source: Source | None, arguments: Sequence[str], short: Mapping[str, object]
+) -> _Settings:
+    """Apply `--set` arguments, then short options, to `data`.
+
+    Raises:
+        SpecError: Arguments that are not `key=VALUE`, or set a key in what is no table; all of them.
+    """
+    overrides: list[Override] = []
+    problems: list[Problem] = []
+    for argument in arguments:
+        try:
+            override = parse_override(argument)
+            override.apply(data)
+            overrides.append(override)
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(problems)
+    for key in SHORT_OPTIONS:
+        if short.get(key) is not None:
+            overrides.append(short_override(key, short[key]))
+            data[key] = short[key]
+    return _Settings(data, source, overrides)
+
+
+def _validated(settings: _Settings, default_name: str) -> RunSpec:
+    """Return the run spec that `settings` describe.
+
+    Raises:
+        SpecError: All their problems, in reading order.
+    """
+    settings.data.setdefault("name", default_name)
+    found = _Validation(settings.data)
+    spec = found.run()
+    if found.findings or spec is None:
+        problems = [settings.place(finding) for finding in found.findings[:MAX_PROBLEMS]]
+        problems.sort(key=lambda problem: (problem.line is None, problem.line or 0, problem.column or 0))
+        raise SpecError(problems, omitted=len(found.findings) - len(problems))
+    return _with_derived_defaults(spec)
+
+
+class _Validation:
+    """One pass over the values of a run spec that collects findings instead of stopping at the first."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self.data = data
+        self.findings: list[Finding] = []
+
+    def run(self) -> RunSpec | None:
+        """Return the spec with each plugin's options in place, or None where something is wrong."""
+        own, foreign = _split(self.data)
+        spec = self._check(RunSpec, own, ())
+        options = {table: self._options(table, own.get(table), foreign[table]) for table in foreign}
+        self._check_sizes(own, options)
+        if self.findings or spec is None:
+            return None
+        tables = {table: getattr(spec, table).model_copy(update={"options": found}) for table, found in options.items()}
+        return spec.model_copy(update=tables)
+
+    def _check(
+        self, model: type[Model], values: dict[str, Any], path: Path, also_known: set[str] | None = None
+    ) -> Model | None:
+        # Validated as JSON, where an array may fill a tuple and strictness still tells 1 from true and 1.0.
+        try:
+            return model.model_validate_json(json.dumps(values))
+        except ValidationError as error:
+            self.findings += complaints(error, model, values, path, also_known or set())
+            return None
+
+    def _options(self, table: str, own: Any, values: dict[str, Any]) -> Options | None:
+        """Validate the options of the plugin that `table` names."""
+        kind = PLUGIN_TABLES[table]
+        name = own.get(kind.name_key, kind.default_name) if isinstance(own, dict) else None
+        if not isinstance(name, str):
+            return None
+        try:
+            model = kind.registry.options(name)
+        except PluginError as error:
+            self.findings.append(Finding((table, kind.name_key), error.message, error.hint))
+            return None
+        return self._check(model, values, (table,), kind.own_keys)
+
+    def _check_sizes(self, own: dict[str, Any], options: dict[str, Options | None]) -> None:
+        """Check settings that are right each by itself against each other, where those are right."""
+        env = own["env"] if isinstance(own["env"], dict) else {}
+        num_envs, total_frames = env.get("num_envs", EnvSpec().num_envs), own.get("total_frames")
+        wrong = {finding.path for finding in self.findings}
+        if not isinstance(total_frames, int) or wrong & {("env",), ("env", "num_envs"), ("total_frames",)}:
+            return
+        workers = env.get("workers", "auto")
+        if ("env", "workers") not in wrong and isinstance(workers, int) and workers > num_envs:
+            message = f"{workers} workers have only {num_envs} environments to step"
+            self.findings.append(Finding(("env", "workers"), message, f"{num_envs} or fewer, or 'auto'"))
+        for table, found in options.items():
+            for key, message, hint in found.misfits(num_envs, total_frames) if found is not None else []:
+                self.findings.append(Finding((table, *key.split(".")), message, hint))
+
+
+def _split(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Return `data` with only the keys that rl2 takes itself, and the others of each plugin table."""
+    own: dict[str, Any] = dict(data)
+    foreign: dict[str, dict[str, Any]] = {}
+    for table, kind in PLUGIN_TABLES.items():
+        if table == "critic_network" and table not in data:
+            continue
+        values = data.get(table, {})
+        own[table], foreign[table] = values, {}
+        if isinstance(values, dict):
+            own[table] = {key: value for key, value in values.items() if key in kind.own_keys}
+            foreign[table] = {key: value for key, value in values.items() if key not in kind.own_keys}
+    critic, network = own.get("critic_network"), own["network"]
+    if isinstance(critic, dict) and isinstance(network, dict) and "name" in network:
+        critic.setdefault("name", network["name"])
+    return own, foreign
+
+
+def _with_derived_defaults(spec: RunSpec) -> RunSpec:
+    """Return `spec` with the defaults that follow from other settings written out."""
+    evaluation, checkpoint = spec.evaluation, spec.checkpoint
+    measured = {
+        "every": evaluation.every or max(1, spec.total_frames // 20),
+        "stochastic_episodes": evaluation.episodes
+        if evaluation.stochastic_episodes is None
+        else evaluation.stochastic_episodes,
+    }
+    saved = {"every": checkpoint.every or max(1, spec.total_frames // 10)}
+    return spec.model_copy(
+        update={
+            "evaluation": evaluation.model_copy(update=measured),
+            "checkpoint": checkpoint.model_copy(update=saved),
+        }
+    )

@@ -1,0 +1,165 @@
+"""TOML text → plain values that rl2 can use: finite numbers, 64-bit integers, bounded size and depth.
+
+Whatever is wrong with the text becomes a `SpecError` with its place; nothing else leaves `parse`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import tomli
+
+from rl2cli.spec.locate import Path, Span
+from rl2cli.spec.problems import MAX_PROBLEMS, Problem, SpecError
+from rl2cli.spec.source import Finding, Source
+
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 32
+"""Most parts of one dotted key, and most arrays and inline tables inside each other."""
+MAX_DIGITS = 100
+
+_TOKEN = re.compile(
+    r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"{3,5})?'
+    r"|'''(?:[^']++|'(?!''))*+(?:'{3,5})?"
+    r'|(?P<part>"(?:[^"\\\n]++|\\[^\n])*+"?' + r"|'[^'\n]*+'?|[A-Za-z0-9_+-]++)"
+    r"|(?P<space>[ \t]++|#[^\n]*+)"
+    r"|(?P<mark>[.\[\]{}])"
+    r"|[^\"'A-Za-z0-9_+\- \t#.\[\]{}]++",
+    re.DOTALL,
+)
+
+
+def parse(content: str | bytes, source_name: str) -> dict[str, Any]:
+    """Return the values of a TOML document.
+
+    Raises:
+        SpecError: It is too big, not UTF-8, not TOML, or holds a value that no setting can have.
+    """
+    return parse_source(Source(source_name, decode(content, source_name)))
+
+
+def decode(content: str | bytes, source_name: str) -> str:
+    """Return `content` as text without a byte order mark.
+
+    Raises:
+        SpecError: It is bigger than `MAX_BYTES` or not UTF-8.
+    """
+    size = len(content)
+    if size > MAX_BYTES:
+        hint = "a run spec has a few kilobytes; is this the right file?"
+        raise SpecError([Source(source_name, "").problem(f"the file has more than {MAX_BYTES:,} bytes", hint=hint)])
+    if isinstance(content, str):
+        return content.removeprefix("\ufeff")
+    try:
+        return content.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise SpecError([_not_utf8(content, error.start, source_name)]) from None
+
+
+def parse_source(source: Source) -> dict[str, Any]:
+    """Return the values of `source`, a TOML document.
+
+    Raises:
+        SpecError: It is not TOML, or holds a value that no setting can have.
+    """
+    _refuse_excess(source)
+    try:
+        data = tomli.loads(source.text)
+    except tomli.TOMLDecodeError as error:
+        span = Span(error.lineno, error.colno, error.colno + 1)
+        raise SpecError(
+            [source.problem(_syntax_message(error.msg), hint=_syntax_hint(source, error), span=span)]
+        ) from None
+    except (ValueError, RecursionError, MemoryError) as error:
+        raise SpecError([source.problem(f"this is not TOML that rl2 can read: {error}")]) from None
+    findings = list(unusable_values(data))
+    if findings:
+        shown = sorted((source.place(finding) for finding in findings[:MAX_PROBLEMS]), key=lambda p: p.line or 0)
+        raise SpecError(shown, omitted=len(findings) - len(shown))
+    return data
+
+
+def unusable_values(data: dict[str, Any]) -> Iterator[Finding]:
+    """Yield each value in `data` that no setting can have."""
+    stack: list[tuple[Path, Any]] = [((), data)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, dict):
+            stack += [((*path, name), item) for name, item in value.items()]
+        elif isinstance(value, list):
+            stack += [((*path, index), item) for index, item in enumerate(value)]
+        elif (message := _unusable(value)) is not None:
+            yield Finding(path, message)
+
+
+def _unusable(value: Any) -> str | None:
+    """Return what is wrong with one value, or None."""
+    if isinstance(value, (bool, str)):
+        return None
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else "this integer does not fit 64 bits"
+    if isinstance(value, float):
+        return None if math.isfinite(value) else f"expected a finite number, got {value}"
+    return "no setting of rl2 takes a date or a time; put it in quotes if a text is meant"
+
+
+def _refuse_excess(source: Source) -> None:
+    """Refuse nesting, dotted keys and numbers so long that reading them would take minutes or gigabytes.
+
+    Raises:
+        SpecError: The first of them.
+    """
+    depth = parts = 0
+    for token in _TOKEN.finditer(source.text):
+        if token["space"]:
+            continue
+        mark = token["mark"]
+        depth += (mark in ("[", "{")) - (mark in ("]", "}")) if mark else 0
+        parts = parts + 1 if token["part"] else parts if mark == "." else 0
+        if depth > MAX_DEPTH:
+            raise _excess(source, token, f"more than {MAX_DEPTH} arrays and tables inside each other")
+        if parts > MAX_DEPTH:
+            raise _excess(source, token, f"a key of more than {MAX_DEPTH} parts")
+        if token["part"] and len(token[0]) > MAX_DIGITS and _is_number(token[0]):
+            raise _excess(source, token, f"a number of more than {MAX_DIGITS} digits")
+
+
+def _is_number(text: str) -> bool:
+    return text.lstrip("+-").replace("_", "").isdecimal()
+
+
+def _excess(source: Source, token: re.Match[str], message: str) -> SpecError:
+    line = source.text.count("\n", 0, token.start()) + 1
+    column = token.start() - source.text.rfind("\n", 0, token.start())
+    return SpecError([source.problem(message, span=Span(line, column, column + len(token[0])))])
+
+
+def _not_utf8(content: bytes, offset: int, source_name: str) -> Problem:
+    text = content.decode("utf-8", errors="replace")
+    before = content[:offset].decode("utf-8", errors="replace")
+    column = len(before) - before.rfind("\n")
+    span = Span(before.count("\n") + 1, column, column + 1)
+    message = f"byte 0x{content[offset]:02x} is not UTF-8"
+    return Source(source_name, text).problem(message, hint="save the file with the encoding UTF-8", span=span)
+
+
+def _syntax_message(message: str) -> str:
+    """Return tomli's message as the middle of a sentence."""
+    return f"this is not TOML: {message[:1].lower()}{message[1:]}"
+
+
+def _syntax_hint(source: Source, error: tomli.TOMLDecodeError) -> str | None:
+    """Return what to write instead, for the mistakes that people make."""
+    rest = source.text[error.pos : error.pos + 80]
+    if error.msg == "Invalid value":
+        word = re.match(r"[^\s,#\]}]+", rest)
+        if word is None:
+            return "a value is missing after the equals sign"
+        known = {"True": "true", "False": "false", "yes": "true", "no": "false"}.get(word[0])
+        return (
+            f"write {known}" if known else f'text is written in quotes: "{word[0]}"' if word[0].isidentifier() else None
+        )
+    return None
