@@ -85,8 +85,8 @@ class Board:
     def _framed(self, line: Line) -> Text:
         side = self.glyphs.side
         label = f"{line.label[:LABEL_WIDTH]:<{LABEL_WIDTH + 2}}"
-        padding = " " * (self._room - line.content.cell_len)
-        return Text.assemble((f"{side} ", "dim"), (label, "cyan"), line.content, padding, (f" {side}", "dim"))
+        line.content.truncate(self._room, overflow="crop", pad=True)
+        return Text.assemble((f"{side} ", "dim"), (label, "cyan"), line.content, (f" {side}", "dim"))
 
     def _top(self) -> Text:
         left, edge, right = self.glyphs.top
@@ -154,14 +154,14 @@ class Board:
         first = Line(
             "evaluation", self._with_sparkline(self._cells(_evaluation_cells(latest, self.glyphs)), evaluations)
         )
-        more = [*_stochastic_cells(latest), *_best_cells(progress.best, self.glyphs)]
+        more = [*_stochastic_cells(latest), *_best_cells(progress.best)]
         return [first, Line("", self._cells(more), rank=2)] if more else [first]
 
     def _metrics(self, metrics: Mapping[str, float]) -> list[Line]:
         """Lay the metrics out in columns, a line or more for each group."""
         groups = _grouped({self.glyphs.clean(name): number for name, number in metrics.items()})
         longest = max((cell_len(name) for group in groups.values() for name, _ in group), default=0)
-        name_width = min(longest, self._room - NUMBER_WIDTH - 1)
+        name_width = max(1, min(longest, self._room - NUMBER_WIDTH - 1))
         columns = max(1, (self._room + GAP) // (name_width + NUMBER_WIDTH + 1 + GAP))
         lines = [Line("", Text(), rank=6)] if groups else []
         for label, members in groups.items():
@@ -176,7 +176,7 @@ class Board:
         return [
             Line("", Text(), rank=6),
             Line("time", self._share_bar(list(shares.values())), rank=4),
-            Line("", self._share_names(shares), rank=3),
+            *(Line("", names, rank=3) for names in self._share_names(shares)),
         ]
 
     def _share_bar(self, shares: Sequence[float]) -> Text:
@@ -187,13 +187,13 @@ class Board:
             bar.append(shade * (end - len(bar)), style=style)
         return bar
 
-    def _share_names(self, shares: Mapping[str, float]) -> Text:
+    def _share_names(self, shares: Mapping[str, float]) -> list[Text]:
         whole = sum(shares.values()) or 1.0
         names = [
             Text.assemble((shade, style), f" {self.glyphs.clean(name)} ", (f"{share / whole:.0%}", "bold"))
             for (name, share), (shade, style) in zip(shares.items(), self._shades(), strict=False)
         ]
-        return _joined(names, self._room, gap=2)
+        return _wrapped(names, self._room)
 
     def _shades(self) -> Iterable[tuple[str, str]]:
         return zip(self.glyphs.shades, SHARE_STYLES, strict=True)
@@ -274,13 +274,13 @@ def _metric(name: str, number: float, name_width: int) -> Text:
     return shown.append(f" {significant(number):>{NUMBER_WIDTH}}", style="bold not dim")
 
 
-def _joined(parts: Sequence[Text], room: int, gap: int) -> Text:
-    line = Text()
+def _wrapped(parts: Sequence[Text], room: int) -> list[Text]:
+    lines = [Text()]
     for part in parts:
-        space = gap if line else 0
-        if line.cell_len + space + part.cell_len <= room:
-            line.append(" " * space).append_text(part)
-    return line
+        if lines[-1] and lines[-1].cell_len + 2 + part.cell_len > room:
+            lines.append(Text())
+        lines[-1].append("  " if lines[-1] else "").append_text(part)
+    return lines
 
 
 def _highest_ranks_dropped(lines: Sequence[Line], most: int) -> list[Line]:

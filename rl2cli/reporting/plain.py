@@ -72,7 +72,7 @@ class PlainView:
         """Print a line for an evaluation."""
         text = evaluation_text(evaluation, self._lines.glyphs)
         best = ", best so far" if evaluation.is_best else ""
-        self._lines.write(f"evaluation at {count(evaluation.frames)} frames  {text}{best}")
+        self._lines.write(f"evaluation at {count(evaluation.frames)}  {text}{best}")
 
     def message(self, text: str, *, warning: bool = False) -> None:
         """Print a note or a warning."""

@@ -39,11 +39,13 @@ def closing_lines(summary: Summary, glyphs: Glyphs) -> list[str]:
 
 
 def evaluation_text(evaluation: Evaluation, glyphs: Glyphs) -> str:
-    """Return one evaluation: `475.0 ± 3.1 (20 episodes), stochastic 450.2 (20)`."""
+    """Return one evaluation: `475.0 ± 3.1 (20 episodes), stochastic 450.2`."""
     text = f"{mean_and_interval(evaluation, glyphs)} ({_episodes(evaluation.episodes)})"
-    if evaluation.stochastic_mean is not None:
-        text += f", stochastic {significant(evaluation.stochastic_mean)} ({count(evaluation.stochastic_episodes)})"
-    return text
+    if evaluation.stochastic_mean is None:
+        return text
+    text += f", stochastic {significant(evaluation.stochastic_mean)}"
+    same = evaluation.stochastic_episodes == evaluation.episodes
+    return text if same else f"{text} ({count(evaluation.stochastic_episodes)})"
 
 
 def shown_path(path: str) -> str:

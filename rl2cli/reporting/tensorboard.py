@@ -42,7 +42,7 @@ class TensorBoardWriter:
         if importlib.util.find_spec("tensorboard") is None:
             raise MissingDependencyError("tensorboard is not installed", hint="pip install tensorboard")
         self._folder = Path(folder)
-        self._purge_step = purge_step
+        self._purge_step = 0 if purge_step is None else purge_step
         self._clock = clock
         self._next_write = clock() + WRITE_EVERY
         self._points: list[_Point] = []
@@ -86,15 +86,14 @@ class TensorBoardWriter:
     def _write(self) -> None:
         if self._file is None:
             self._file = _EventFile(self._folder, self._purge_step)
-            self._purge_step = None
         points, self._points = self._points, []
         self._file.write(points)
 
 
 class _EventFile:
-    """One event file: a version, a purge where one is due, then points."""
+    """One event file: its version, the start of a session, which drops points from `purge_step` on, then points."""
 
-    def __init__(self, folder: Path, purge_step: int | None) -> None:
+    def __init__(self, folder: Path, purge_step: int) -> None:
         self._events: Any = importlib.import_module("tensorboard.compat.proto.event_pb2")
         self._summaries: Any = importlib.import_module("tensorboard.compat.proto.summary_pb2")
         record_writer: Any = importlib.import_module("tensorboard.summary.writer.record_writer")
@@ -102,9 +101,9 @@ class _EventFile:
         self._file: BinaryIO = _next_file(folder).open("xb")
         self._records = record_writer.RecordWriter(self._file)
         self._add(time.time(), file_version="brain.Event:2")
-        if purge_step is not None:
-            restart = self._events.SessionLog(status=self._events.SessionLog.START)
-            self._add(time.time(), step=purge_step, session_log=restart)
+        # Written in a run's first file too: TensorBoard takes only the second start that it sees for a restart.
+        start = self._events.SessionLog(status=self._events.SessionLog.START)
+        self._add(time.time(), step=purge_step, session_log=start)
 
     def write(self, points: list[_Point]) -> None:
         """Append `points` and flush."""

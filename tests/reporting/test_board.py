@@ -1,0 +1,121 @@
+import dataclasses
+import re
+import unicodedata
+
+import pytest
+from rich.cells import cell_len
+from sample_run import FACTS, HOSTILE, PROGRESS, Stream, terminal, with_hostile_text
+
+from rl2cli.reporting.board import Board
+from rl2cli.reporting.figures import ASCII, UNICODE, Glyphs
+from rl2cli.reporting.progress import Progress, RunFacts
+
+
+def drawn(
+    progress: Progress | None = PROGRESS,
+    width: int = 80,
+    height: int = 24,
+    facts: RunFacts = FACTS,
+    glyphs: Glyphs = UNICODE,
+) -> list[str]:
+    stream = Stream()
+    console = terminal(stream, width, height)
+    console.no_color = True
+    console.print(Board(facts, glyphs, width, height).draw(progress, (100.0, 300.0, 475.0)))
+    return re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()).splitlines()
+
+
+def test_at_80_columns() -> None:
+    assert drawn() == [
+        "╭─ cartpole · ppo · CartPole-v1 × 64 · cpu · mlp ──────────────────────────────╮",  # noqa: RUF001
+        "│ progress    ━━━━━━━━━━━───────────────────────────────────────────────  20 % │",
+        "│ frames      102,400 / 500,000    eta 5 s              elapsed 12 s           │",
+        "│ speed       now 81,200 frames/s  mean 79,800                                 │",
+        "│ return      mean 183.2           best 200.0   ▁▂▃▄▅▆▇█                       │",
+        "│ episodes    1,234                mean length 183.2                           │",
+        "│ evaluation  475.0 ± 3.1          20 episodes          at 98,304   ▁▅█        │",
+        "│             stochastic 450.2     best 475.0           at 98,304              │",
+        "│                                                                              │",
+        "│ loss        policy              -0.01234   value                  12.30      │",
+        "│ policy      explained_variance    0.9000                                     │",
+        "│ metrics     learning_rate       2.50e-04                                     │",
+        "│                                                                              │",
+        "│ time        ████████████████████▓▓▓▓▓▓▓▓▓▓▓▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒▒░░░░ │",
+        "│             █ environment 31%  ▓ policy 18%  ▒ learning 44%  ░ other 7%      │",
+        "│ checkpoint  98,304 frames                                                    │",
+        "╰──────────────────────────────────────────────────────────────────────────────╯",
+    ]
+
+
+@pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
+@pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 120])
+def test_no_line_is_wrapped_or_ragged(width: int, glyphs: Glyphs) -> None:
+    for line in drawn(width=width, glyphs=glyphs):
+        assert cell_len(line) == width
+        assert line[0] == line[-1] or line[0] in "╭╰"
+
+
+def test_a_wide_terminal_is_not_filled_beyond_reading() -> None:
+    assert {cell_len(line) for line in drawn(width=200)} == {120}
+
+
+def test_ascii_draws_nothing_else() -> None:
+    assert "".join(drawn(glyphs=ASCII)).isascii()
+
+
+@pytest.mark.parametrize("height", [5, 8, 12, 16])
+def test_a_low_terminal_keeps_what_matters(height: int) -> None:
+    lines = drawn(height=height)
+    assert len(lines) <= height
+    assert lines[1].startswith("│ progress")
+    assert lines[2].startswith("│ frames")
+    assert lines[-1].startswith("╰")
+
+
+def test_before_the_first_progress() -> None:
+    assert "preparing" in drawn(progress=None)[1]
+
+
+def test_with_nothing_measured_yet() -> None:
+    text = "\n".join(drawn(progress=Progress(0, 500, 0, 0.0, 0.0, 0.0, None, 0)))
+    assert "no episode has ended yet" in text
+    assert text.count("none yet") == 2
+    assert "0 / 500" in text
+
+
+def test_at_the_end_there_is_no_eta() -> None:
+    text = "\n".join(drawn(progress=dataclasses.replace(PROGRESS, frames=500_000)))
+    assert "100 %" in text
+    assert "eta" not in text
+
+
+def test_hostile_text_is_harmless() -> None:
+    facts, progress = with_hostile_text()
+    lines = drawn(facts=facts, progress=progress)
+    assert {cell_len(line) for line in lines} == {80}
+    assert not {"Cc", "Cf"} & {unicodedata.category(character) for character in "".join(lines)}
+    assert HOSTILE[:8] in "".join(lines)  # the markup is there as text
+
+
+def test_wide_characters_keep_the_frame_straight() -> None:
+    facts = dataclasses.replace(FACTS, name="倒立振子", environment="環境" * 40)
+    progress = dataclasses.replace(PROGRESS, metrics={"損失の名前/方策の損失": 1.0}, shares={"環境": 0.5, "他": 0.5})
+    assert {cell_len(line) for line in drawn(facts=facts, progress=progress)} == {80}
+
+
+def test_long_names_and_numbers_keep_the_frame_straight() -> None:
+    facts = dataclasses.replace(FACTS, name="x" * 300)
+    metrics = {"g" * 50 + "/" + "n" * 200: -1.23456e300, "loss/nan": float("nan"), "a/b/c": 1.0}
+    progress = dataclasses.replace(PROGRESS, metrics=metrics, frames=2**52, total_frames=2**53)
+    assert {cell_len(line) for line in drawn(facts=facts, progress=progress)} == {80}
+
+
+def test_a_narrow_terminal_still_names_every_part_of_the_time() -> None:
+    text = "\n".join(drawn(width=60))
+    for name in PROGRESS.shares:
+        assert f"{name} " in text
+
+
+def test_shares_need_not_be_four() -> None:
+    shares = {f"part{index}": 0.2 for index in range(5)}
+    assert {cell_len(line) for line in drawn(progress=dataclasses.replace(PROGRESS, shares=shares))} == {80}
