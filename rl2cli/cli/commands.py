@@ -1,0 +1,68 @@
+"""The table of commands; imports none of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """One word after `rl2`."""
+
+    name: str
+    target: str
+    """`"module:function"`; the function's parameters are the command's."""
+    section: str
+    summary: str
+    """One line for `rl2 --help`."""
+
+
+TRAINING = "Training"
+BEFORE = "Before a run"
+AFTER = "After a run"
+
+COMMANDS = {
+    command.name: command
+    for command in (
+        Command("train", "rl2cli.cli.train:train", TRAINING, "Train what a run spec says; leaves a run folder"),
+        Command("resume", "rl2cli.cli.resume:resume", TRAINING, "Go on with a run from its newest valid checkpoint"),
+        Command("infer", "rl2cli.cli.infer:infer", AFTER, "Run a trained policy and measure its return"),
+        Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
+        Command(
+            "list", "rl2cli.cli.list:list_names", BEFORE, "List algorithms, networks, adapters, environments, specs"
+        ),
+        Command("explain", "rl2cli.cli.explain:explain", BEFORE, "Say what one setting does, such as algorithm.gamma"),
+        Command("validate", "rl2cli.cli.validate:validate", BEFORE, "Check run specs and report every problem at once"),
+        Command("schema", "rl2cli.cli.schema:schema", BEFORE, "Print the JSON schema of a run spec, for editors"),
+        Command("doctor", "rl2cli.cli.doctor:doctor", BEFORE, "Report what this machine has, and what is missing"),
+        Command("bench", "rl2cli.cli.bench:bench", AFTER, "Measure rl2 against other libraries on this machine"),
+    )
+}
+"""Name → command, in the order of `rl2 --help`."""
+
+PLANNED = ("register", "register-adapter", "register-network", "register-algorithm")
+PLANNED += ("init", "new", "check-env", "report", "compare", "export")
+"""Commands of the design that are not there yet; named as such, never taken for a typing error."""
+
+
+def overview() -> str:
+    """Return the text of `rl2 --help`."""
+    width = max(len(name) for name in COMMANDS)
+    lines = ["Usage: rl2 COMMAND [ARGUMENTS]", "", "Reinforcement learning from one TOML file and one command."]
+    for section in (TRAINING, BEFORE, AFTER):
+        lines += ["", f"{section}:"]
+        found = [command for command in COMMANDS.values() if command.section == section]
+        lines += [f"  {command.name:<{width}}  {command.summary}" for command in found]
+    return "\n".join([*lines, "", *_CLOSING])
+
+
+_CLOSING = (
+    "Options:",
+    "  -h, --help            Show this; `rl2 COMMAND --help` has a command's own",
+    "  --version             Print the version",
+    "  --debug               With any command: show a traceback with every error",
+    "  --install-completion  Make this shell complete rl2's commands and options",
+    "",
+    "Examples:",
+    "  rl2 train runs/cartpole.toml",
+    "  rl2 infer",
+)

@@ -1,0 +1,117 @@
+"""From the words after `rl2` to the function of a command; imports Typer only where a command takes over."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rl2cli.cli.commands import COMMANDS, PLANNED, Command, overview
+from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush
+from rl2cli.errors import PluginError, UsageError, suggestion
+
+if TYPE_CHECKING:
+    import typer
+
+STDOUT_CLOSED = 128 + 13
+"""Exit code where the reader of stdout has gone, as a shell reports SIGPIPE."""
+INTERRUPTED = 130
+
+_COMPLETION_VARIABLE = "_RL2_COMPLETE"
+_COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Do what `arguments` say and return the exit code; every error is explained on stderr."""
+    be_lenient()
+    words = list(arguments)
+    own = words[: words.index("--")] if "--" in words else words
+    debug = "--debug" in own
+    if debug:
+        words.remove("--debug")
+    try:
+        code = _command(words)
+        flush()
+    except StdoutClosedError:
+        abandon_stdout()
+        return STDOUT_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except Exception as error:  # the one place where an error becomes words and an exit code
+        from rl2cli.cli.failure import report
+
+        return report(error, debug=debug, as_json="--json" in own)
+    return code
+
+
+def _command(words: list[str]) -> int:
+    first = words[0] if words else "--help"
+    if _COMPLETION_VARIABLE in os.environ or first in _COMPLETION_OPTIONS:
+        return _completion(words)
+    if first == "help" and len(words) > 1:
+        return _invoke(_find(words[1]), ["--help"])
+    if first in ("-h", "--help", "help"):
+        emit(overview())
+        return 0
+    if first in ("-V", "--version"):
+        from rl2cli import __version__
+
+        emit(f"rl2 {__version__}")
+        return 0
+    return _invoke(_find(first), words[1:])
+
+
+def _find(name: str) -> Command:
+    if name in COMMANDS:
+        return COMMANDS[name]
+    if name in PLANNED:
+        raise UsageError(f"the command {name!r} is not there yet")
+    kind = "option" if name.startswith("-") else "command"
+    if name.endswith(".toml"):
+        raise UsageError(f"unknown command {name!r}", hint=f"to train it: rl2 train {name}")
+    raise UsageError(f"unknown {kind} {name!r}", hint=suggestion(name, COMMANDS) or "`rl2 --help` lists the commands")
+
+
+def _invoke(command: Command, arguments: list[str]) -> int:
+    """Parse `arguments` and call the command's function; what it returns is the exit code."""
+    import typer
+
+    from rl2cli.cli.usage import explained
+
+    app = _app()
+    _add(app, command)
+    parser = typer.main.get_command(app)
+    try:
+        with explained(command.name), parser.make_context(f"rl2 {command.name}", arguments) as context:
+            context.obj = ["rl2", command.name, *arguments]
+            return int(parser.invoke(context) or 0)
+    except typer.Exit as done:
+        return int(done.exit_code)
+
+
+def _completion(words: list[str]) -> int:
+    """Answer a shell that asks for completions, or install them; the only time when every command is imported."""
+    app = _app(add_completion=True)
+    for command in COMMANDS.values():
+        try:
+            _add(app, command)
+        except PluginError:
+            continue
+    sys.argv[1:] = words
+    app(prog_name="rl2")
+    return 0
+
+
+def _app(*, add_completion: bool = False) -> typer.Typer:
+    import typer
+
+    return typer.Typer(add_completion=add_completion, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+def _add(app: typer.Typer, command: Command) -> None:
+    from rl2cli.registry import import_target
+
+    function: Any = import_target(command.target, what=f"command {command.name!r}")
+    epilog = getattr(function, "epilog", None)
+    app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(function)

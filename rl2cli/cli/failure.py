@@ -1,0 +1,115 @@
+"""Exceptions → words on stderr and the exit code; readable without colour, a traceback only where it helps."""
+
+from __future__ import annotations
+
+import errno
+import linecache
+import sys
+import traceback
+from pathlib import Path
+from typing import NamedTuple
+
+from rl2cli.cli.output import CYAN, RED, coloured, emit_json, say
+from rl2cli.errors import RL2Error, StorageError
+from rl2cli.text import printable
+from rl2cli.trust import is_allowed
+
+_DISK = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_LIBRARIES = {"rl2cli", "torch", "gymnasium", "numpy", "pydantic", "typer", "click", "tensordict", "torchrl", "tomli"}
+_LIBRARIES |= {"rich", "safetensors", "filelock", "tensorboard", "ale_py", "Box2D", "pygame", "mujoco", "moviepy"}
+"""Packages whose frames are no plugin's; the standard library's are not either."""
+
+
+def report(error: Exception, *, debug: bool = False, as_json: bool = False) -> int:
+    """Explain `error` on stderr, and on stdout too where JSON was asked for; return the exit code."""
+    frames = _plugin_frames(error)
+    known = _known(error) or _of_plugin(error, frames)
+    if debug or known is None:
+        say(printable("".join(traceback.format_exception(error)), keep_newlines=True))
+    shown = known or _bug(error)
+    say(_rendered(shown, frames))
+    if as_json:
+        answer = {"message": shown.message, "place": shown.place, "hint": shown.hint}
+        emit_json({"error": answer, "exit_code": shown.exit_code})
+    return shown.exit_code
+
+
+def _known(error: Exception) -> RL2Error | None:
+    """Return `error` as one that has an explanation of its own, or None."""
+    if isinstance(error, RL2Error):
+        return error
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return StorageError(f"the disk refused: {error.strerror}", place=error.filename and str(error.filename))
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return RL2Error(f"out of memory: {error}", hint="fewer environments, shorter rollouts or smaller minibatches")
+    return None
+
+
+def _of_plugin(error: Exception, frames: list[_Frame]) -> RL2Error | None:
+    """Return `error` as a plugin's where the user has let one in and it was raised there, or None."""
+    if any(is_allowed(frame.module) for frame in frames):
+        return RL2Error(f"a plugin raised {type(error).__name__}: {error}")
+    return None
+
+
+def _bug(error: Exception) -> RL2Error:
+    return RL2Error(
+        f"rl2 did not expect {type(error).__name__}: {error}",
+        hint="this is a bug in rl2; please report it with the lines above",
+    )
+
+
+def _rendered(error: RL2Error, frames: list[_Frame]) -> str:
+    render = getattr(error, "render", None)  # a spec's problems bring their source lines
+    text = render() if callable(render) else _plain(error, frames)
+    return "\n".join(_with_colour(line) for line in text.split("\n"))
+
+
+def _plain(error: RL2Error, frames: list[_Frame]) -> str:
+    lines = [f"error: {printable(error.message)}"]
+    lines += [f"  --> {printable(error.place)}"] if error.place else []
+    if frames:
+        lines += ["", *(line for frame in frames for line in frame.lines())]
+    lines += ["", f"hint: {printable(error.hint)}"] if error.hint else []
+    return "\n".join(lines)
+
+
+def _with_colour(line: str) -> str:
+    for mark, colour in (("error:", RED), ("hint:", CYAN)):
+        if line.startswith(mark):
+            return coloured(mark, colour) + line.removeprefix(mark)
+    return line
+
+
+class _Frame(NamedTuple):
+    """A line of code that an exception passed through."""
+
+    module: str
+    file: str
+    line: int
+    function: str
+
+    def lines(self) -> list[str]:
+        """Return the place and its source."""
+        file = Path(self.file)
+        shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
+        source = linecache.getline(self.file, self.line).strip()
+        place = f"  {printable(str(shown))}:{self.line} in {printable(self.function)}"
+        return [place, f"    {printable(source)}"] if source else [place]
+
+
+def _plugin_frames(error: BaseException) -> list[_Frame]:
+    """Return the frames of the exception behind `error` that are in neither rl2 nor a library, innermost last."""
+    origin = error
+    while origin.__cause__ is not None:
+        origin = origin.__cause__
+    frames = [
+        _Frame(str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename, line, frame.f_code.co_name)
+        for frame, line in traceback.walk_tb(origin.__traceback__)
+    ]
+    return [frame for frame in frames if not _is_library(frame.module)]
+
+
+def _is_library(module: str) -> bool:
+    package = module.partition(".")[0]
+    return package in _LIBRARIES or package in sys.stdlib_module_names or package == "__main__"
