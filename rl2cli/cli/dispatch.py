@@ -83,7 +83,7 @@ def _invoke(command: Command, arguments: list[str]) -> int:
     _add(app, command)
     parser = typer.main.get_command(app)
     try:
-        with explained(command.name), parser.make_context(f"rl2 {command.name}", arguments) as context:
+        with explained(command.name), parser.make_context(f"rl2 {command.name}", list(arguments)) as context:
             context.obj = ["rl2", command.name, *arguments]
             return int(parser.invoke(context) or 0)
     except typer.Exit as done:

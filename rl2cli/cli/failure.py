@@ -6,6 +6,7 @@ import errno
 import linecache
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,11 +28,18 @@ def report(error: Exception, *, debug: bool = False, as_json: bool = False) -> i
     if debug or known is None:
         say(printable("".join(traceback.format_exception(error)), keep_newlines=True))
     shown = known or _bug(error)
-    say(_rendered(shown, frames))
+    explain(shown, frames)
     if as_json:
         answer = {"message": shown.message, "place": shown.place, "hint": shown.hint}
         emit_json({"error": answer, "exit_code": shown.exit_code})
     return shown.exit_code
+
+
+def explain(error: RL2Error, frames: Sequence[_Frame] = ()) -> None:
+    """Print `error` on stderr: what is wrong, where, the plugin's own lines, what would be right."""
+    render = getattr(error, "render", None)  # a spec's problems bring their source lines
+    text = render() if callable(render) else _plain(error, frames)
+    say("\n".join(_with_colour(line) for line in text.split("\n")))
 
 
 def _known(error: Exception) -> RL2Error | None:
@@ -59,13 +67,7 @@ def _bug(error: Exception) -> RL2Error:
     )
 
 
-def _rendered(error: RL2Error, frames: list[_Frame]) -> str:
-    render = getattr(error, "render", None)  # a spec's problems bring their source lines
-    text = render() if callable(render) else _plain(error, frames)
-    return "\n".join(_with_colour(line) for line in text.split("\n"))
-
-
-def _plain(error: RL2Error, frames: list[_Frame]) -> str:
+def _plain(error: RL2Error, frames: Sequence[_Frame]) -> str:
     lines = [f"error: {printable(error.message)}"]
     lines += [f"  --> {printable(error.place)}"] if error.place else []
     if frames:

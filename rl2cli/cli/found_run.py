@@ -15,7 +15,7 @@ def find(where: str | None, *, quiet: bool = False) -> FoundRun:
         UsageError: there is no such run.
     """
     found = find_run(where)
-    named = where is not None and Path(where).absolute() in (found.path.absolute(), *found.path.absolute().rglob(where))
-    if not named and not quiet:
-        note(f"run         {found.path}")
+    is_named = where is not None and Path(where).absolute() == found.path.absolute()
+    if not is_named and found.checkpoint is None and not quiet:
+        note(f"using the run {found.path}")
     return found

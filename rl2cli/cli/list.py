@@ -1,0 +1,90 @@
+"""`rl2 list`."""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import suppress
+from typing import Annotated, NamedTuple
+
+import typer
+
+from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.parameters import AsJson
+from rl2cli.errors import UsageError, suggestion
+from rl2cli.registry import Registry, adapters, algorithms, networks
+
+REGISTRIES = {"algorithms": algorithms, "networks": networks, "adapters": adapters}
+KINDS = (*REGISTRIES, "environments", "specs")
+
+
+class _Name(NamedTuple):
+    name: str
+    summary: str = ""
+
+
+def list_names(
+    kind: Annotated[
+        str | None,
+        typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}; all but the environments where left out."),
+    ] = None,
+    containing: Annotated[
+        str | None, typer.Argument(metavar="[TEXT]", help="Only names that contain this, in any case.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the names that a run spec and the command line can use."""
+    if kind is not None and kind not in KINDS:
+        near = suggestion(kind, KINDS)
+        raise UsageError(f"rl2 has no list of {kind!r}", hint=near or f"there are: {', '.join(KINDS)}")
+    chosen = [kind] if kind is not None else [one for one in KINDS if one != "environments"]
+    found = {one: _matching(_names(one), containing or "") for one in chosen}
+    if as_json:
+        emit_json({one: [name._asdict() for name in names] for one, names in found.items()})
+    elif kind is not None:
+        emit("\n".join(_lines(found[kind])))
+    else:
+        emit("\n\n".join("\n".join([one, *(f"  {line}" for line in _lines(names))]) for one, names in found.items()))
+
+
+def environment_ids() -> list[str]:
+    """Return every id in Gymnasium's registry, Atari's included, sorted; imports Gymnasium."""
+    import gymnasium
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with suppress(ImportError):
+            import ale_py
+
+            gymnasium.register_envs(ale_py)
+    return sorted(gymnasium.registry)
+
+
+def _names(kind: str) -> list[_Name]:
+    if kind in REGISTRIES:
+        return [_plugin(REGISTRIES[kind], name) for name in REGISTRIES[kind].names()]
+    if kind == "environments":
+        return [_Name(name) for name in environment_ids()]
+    from rl2cli.spec.shipped import shipped_folder, shipped_specs
+
+    folder = shipped_folder().parent
+    return [_Name(path, _opening_comment((folder / path).read_text(encoding="utf-8"))) for path in shipped_specs()]
+
+
+def _plugin(registry: Registry, name: str) -> _Name:
+    entry = registry.entry(name)
+    return _Name(name, entry.summary or f"{entry.target} ({entry.origin})")
+
+
+def _opening_comment(text: str) -> str:
+    """Return the first comment of a spec that is a sentence, not an editor's directive."""
+    lines = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
+    return next((line for line in lines if line and not line.startswith(":")), "")
+
+
+def _matching(names: list[_Name], text: str) -> list[_Name]:
+    return [name for name in names if text.casefold() in name.name.casefold()]
+
+
+def _lines(names: list[_Name]) -> list[str]:
+    width = max((len(name.name) for name in names), default=0)
+    return [f"{name.name:<{width}}  {name.summary}".rstrip() for name in names]

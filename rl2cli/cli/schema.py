@@ -1,0 +1,15 @@
+"""`rl2 schema`."""
+
+from __future__ import annotations
+
+from rl2cli.cli.output import emit
+
+
+def schema() -> None:
+    """Print the JSON schema of a run spec; an editor that knows it completes and checks specs.
+
+    A spec that opens with `#:schema ./schema.json` is checked against that file by Taplo and Tombi.
+    """
+    from rl2cli.spec.schema import schema_text
+
+    emit(schema_text().rstrip("\n"))
