@@ -97,12 +97,12 @@ def _spot(location: tuple[int | str, ...], table: dict[str, Any], schema: Schema
 def _step(spot: _Spot, branch: Schema, step: int | str) -> _Spot | None:
     path = (*spot.path, step)
     if isinstance(step, int):
-        if not isinstance(spot.value, list):
+        if not isinstance(spot.value, list) or branch.get("type", "array") != "array":
             return None
         firsts = branch.get("prefixItems", [])
         item = firsts[step] if step < len(firsts) else branch.get("items") or {}
         return _Spot(path, spot.value[step], item, ()) if step < len(spot.value) else None
-    if not isinstance(spot.value, dict):
+    if not isinstance(spot.value, dict) or branch.get("type", "object") != "object":
         return None
     properties = branch.get("properties", {})
     if step not in properties and step not in spot.value:

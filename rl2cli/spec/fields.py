@@ -40,12 +40,18 @@ def _inlined(schema: Schema, definitions: Schema) -> Schema:
     schema.pop("title", None)
     for name, value in schema.items():
         if name == "properties":
-            schema[name] = {key: _inlined(item, definitions) for key, item in value.items()}
+            fields = {key: _inlined(item, definitions) for key, item in value.items()}
+            schema[name] = {key: item for key, item in fields.items() if key != "options" or not _is_bare(item)}
         elif name in ("items", "additionalProperties") and isinstance(value, dict):
             schema[name] = _inlined(value, definitions)
         elif name in ("anyOf", "oneOf", "allOf", "prefixItems"):
             schema[name] = [_inlined(item, definitions) for item in value]
     return copy.deepcopy(schema)
+
+
+def _is_bare(schema: Schema) -> bool:
+    """Return whether this is the plain `Options`: where a table of the run spec keeps the model of its plugin."""
+    return schema.get("additionalProperties") is False and not schema.get("properties")
 
 
 def branches(schema: Schema) -> list[Schema]:
@@ -117,6 +123,8 @@ def _expected_branch(branch: Schema) -> str:
     if kind_ == "object":
         names = ", ".join(branch.get("properties", {}))
         return f"a table with {names}" if names else "a table"
+    if kind_ == "string" and branch.get("minLength"):
+        return "a string that is not empty"
     return " ".join(filter(None, (_NOUNS.get(kind_, "another value"), limits(branch))))
 
 

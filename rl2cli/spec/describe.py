@@ -1,0 +1,63 @@
+"""The options of a model as rows of a table, for `rl2 show` and the README."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import tomli_w
+
+from rl2cli.options import Options
+from rl2cli.spec.fields import Schema, branches, kind, limits, model_schema
+
+
+@dataclass(frozen=True)
+class OptionRow:
+    """One option, in words."""
+
+    name: str
+    """Dotted where it is a key of a table, such as `learning_rate.start`."""
+    type: str
+    """Such as `integer or 'auto'`."""
+    default: str
+    """As one would write it in TOML; `required`, or empty where there is none."""
+    allowed: str
+    """Bounds of numbers; empty where the type says it all."""
+    description: str
+
+
+def option_rows(model: type[Options]) -> list[OptionRow]:
+    """Return a row for each option of `model`, those inside tables behind their table."""
+    defaults = {
+        name: field.get_default(call_default_factory=True)
+        for name, field in model.model_fields.items()
+        if not field.is_required() and not field.default_factory_takes_validated_data
+    }
+    return list(_rows(model_schema(model), defaults, ""))
+
+
+def _rows(schema: Schema, defaults: dict[str, Any], prefix: str) -> Iterator[OptionRow]:
+    required = schema.get("required", [])
+    for name, item in schema.get("properties", {}).items():
+        default = "required" if name in required else _as_toml(defaults.get(name, item.get("default")))
+        yield OptionRow(f"{prefix}{name}", kind(item), default, _allowed(item), item.get("description", ""))
+        for branch in branches(item):
+            yield from _rows(branch, {}, f"{prefix}{name}.")
+
+
+def _allowed(schema: Schema) -> str:
+    found = [limits(branch) or limits(branch.get("items") or {}) for branch in branches(schema)]
+    return " or ".join(dict.fromkeys(filter(None, found))).replace("of at", "at")
+
+
+def _as_toml(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, Options):
+        value = value.model_dump(mode="json", exclude_none=True)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {_as_toml(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_as_toml(item) for item in value) + "]"
+    return tomli_w.dumps({"key": value}).removeprefix("key = ").rstrip("\n")

@@ -1,0 +1,69 @@
+"""JSON schema (draft 7) of a run spec with the options of every built-in plugin, for editors.
+
+`python -m rl2cli.spec.schema > runs/schema.json` writes the copy that is shipped; a spec beside it opens with
+`#:schema ./schema.json`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rl2cli.spec.fields import Schema, model_schema
+from rl2cli.spec.load import PLUGIN_TABLES, PluginTable
+from rl2cli.spec.model import RunSpec
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of a run spec; the options of plugins that are not built in are let through."""
+    schema = model_schema(RunSpec)
+    properties = schema["properties"]
+    for table, plugin_table in PLUGIN_TABLES.items():
+        description = properties[table].get("description", plugin_table.model.__doc__)
+        properties[table] = {"description": description, **_plugin_table_schema(plugin_table)}
+    schema["required"] = [name for name in schema.get("required", []) if name != "name"]
+    heading = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "rl2 run spec"}
+    return {**heading, **_as_draft_7(schema)}
+
+
+def schema_text() -> str:
+    """Return `json_schema()` as the text of `runs/schema.json`."""
+    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _plugin_table_schema(table: PluginTable) -> Schema:
+    """Return the schema of a table whose keys depend on the plugin that it names."""
+    own = model_schema(table.model)["properties"]
+    names = [entry.name for entry in table.registry.entries() if entry.origin == "built in"]
+    own[table.name_key] = own[table.name_key] | {"examples": names}
+    choices = []
+    for name in names:
+        options = model_schema(table.registry.options(name))
+        named: Schema = {"properties": {table.name_key: {"const": name}}}
+        if name != table.default_name:
+            named["required"] = [table.name_key]
+        then = {
+            "properties": own | options.get("properties", {}),
+            "required": options.get("required", []),
+            "additionalProperties": False,
+        }
+        choices.append({"if": named, "then": then})
+    return {"type": "object", "properties": own, "additionalProperties": True, "allOf": choices}
+
+
+def _as_draft_7(schema: Any) -> Any:
+    """Return `schema` with the keywords that came after draft 7 replaced, and defaults of null left out."""
+    if isinstance(schema, list):
+        return [_as_draft_7(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _as_draft_7(value) for key, value in schema.items() if (key, value) != ("default", None)}
+    if isinstance(found.get("prefixItems"), list):
+        found["items"] = found.pop("prefixItems")
+    if isinstance(found.get("anyOf"), list):
+        found["anyOf"] = [branch for branch in found["anyOf"] if branch != {"type": "null"}]
+    return found
+
+
+if __name__ == "__main__":
+    print(schema_text(), end="")
