@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -259,3 +260,22 @@ class InProcessBatch(BaseEnvAdapter):
             f"{self._who(index)} raised {type(error).__name__} in {method}: {error} "
             f"(episode seed {seed}, after {step} steps of the episode)"
         )
+
+
+def join_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Return the state of a whole batch from those of its slices, in order."""
+    whole = {key: np.concatenate([state[key] for state in states]) for key in states[0] if key != "environments"}
+    if "environments" not in states[0]:
+        return whole
+    environments = [own for state in states for own in state["environments"].values()]
+    return {**whole, "environments": {str(index): own for index, own in enumerate(environments)}}
+
+
+def split_state(state: dict[str, Any], start: int, stop: int) -> dict[str, Any]:
+    """Return the state of environments `start` to `stop - 1` out of a whole batch's."""
+    part = {key: state[key][start:stop] for key in ("base_seed", "episode", "hash")}
+    if "environments" in state:
+        own = {str(index - start): state["environments"][str(index)] for index in range(start, stop)}
+        return {**part, "environments": own}
+    edges = np.cumsum([0, *state["length"]])
+    return {**part, "length": state["length"][start:stop], "actions": state["actions"][edges[start] : edges[stop]]}
