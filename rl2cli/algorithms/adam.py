@@ -40,7 +40,7 @@ class FlatAdam(nn.Module):
 
     def step(self, loss: torch.Tensor) -> torch.Tensor:
         """Take one step down the gradient of `loss` at `learning_rate`; return the gradient's norm before clipping."""
-        gradients = torch.autograd.grad(loss, self.parameters_in_order)
+        gradients = torch.autograd.grad(loss, self.parameters_in_order, materialize_grads=True)
         return self.apply_gradient(gradients)
 
     @torch.no_grad()

@@ -1,0 +1,1 @@
+"""Running a trained policy: loading it, measuring it."""

@@ -1,0 +1,72 @@
+"""`rl2 infer --mode benchmark`: the return of a trained policy over whole episodes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+
+from rl2cli.envs import make_env_adapter
+from rl2cli.inference.policy import load_policy
+from rl2cli.training.evaluation import MAX_PARALLEL, interval_95, play_episodes
+from rl2cli.training.seeding import derive_seed, environment_seeds, make_generator
+
+
+def benchmark(
+    run: str | None,
+    *,
+    checkpoint: str = "best",
+    episodes: int = 20,
+    stochastic: bool = False,
+    seed: int | None = None,
+    device: str = "auto",
+) -> dict[str, Any]:
+    """Play `episodes` episodes of a run's policy and return what came of them.
+
+    Args:
+        run: A run's folder, one of its checkpoints, `"latest"`, or None for the last run under `./outputs`.
+        checkpoint: `"best"`, `"last"` or a number of frames.
+        episodes: How many; they are assigned to environments beforehand and all of them count.
+        stochastic: Sample actions; the most probable ones otherwise.
+        seed: Of the episodes; by default one that training never uses.
+        device: Where the policy computes.
+
+    Raises:
+        UsageError: There is no such run.
+        NoCheckpointError: No checkpoint of it can be loaded.
+    """
+    policy = load_policy(run, checkpoint=checkpoint, device=device)
+    spec, chosen_device = policy.spec, policy.algorithm.task.device
+    if isinstance(spec.threads, int):
+        torch.set_num_threads(spec.threads)
+    seed = derive_seed(spec.seed, "infer") % 2**31 if seed is None else seed
+    num_envs = min(episodes, MAX_PARALLEL)
+    env = make_env_adapter(spec.env, num_envs=num_envs, device=chosen_device, workers=0)
+    explore = make_generator(seed, "infer actions", chosen_device) if stochastic else None
+    try:
+        before = time.perf_counter()
+        played = play_episodes(
+            policy.algorithm, env, episodes, environment_seeds(seed, "infer", num_envs), explore
+        )
+        seconds = time.perf_counter() - before
+    finally:
+        env.close()
+        policy.close()
+    return {
+        "run_dir": str(policy.run_dir),
+        "checkpoint": str(policy.checkpoint.path),
+        "frames": policy.checkpoint.frames,
+        "episodes": episodes,
+        "seed": seed,
+        "stochastic": stochastic,
+        "mean_return": float(played.returns.mean()),
+        "std_return": float(played.returns.std()),
+        "interval": interval_95(played.returns),
+        "min_return": float(played.returns.min()),
+        "max_return": float(played.returns.max()),
+        "mean_length": float(played.lengths.mean()),
+        "frames_per_second": float(played.lengths.sum() / max(seconds, 1e-9)),
+        "notes": policy.checkpoint.notes,
+        "videos": [],
+    }

@@ -1,0 +1,1 @@
+"""Network architectures: observation in, features out."""

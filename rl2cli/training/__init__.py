@@ -1,0 +1,1 @@
+"""The Trainer and what surrounds it: building, seeding, evaluation, checkpoints, run folders."""
