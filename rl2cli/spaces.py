@@ -237,10 +237,10 @@ def _plain_batch(space: Space, actions: Array) -> Array:
     if isinstance(space, spaces.Box):
         if not np.issubdtype(space.dtype, np.floating):
             actions = np.rint(actions)
-        clipped = np.minimum(np.maximum(actions, space.low), space.high)
+        clipped: Array = np.minimum(np.maximum(actions, space.low), space.high)
         return clipped.astype(space.dtype, copy=False)
-    shape = (len(actions), *leaf_shape(space))
-    return (actions.reshape(shape) + first_value(space)).astype(space.dtype)
+    shaped: Array = actions.reshape(len(actions), *leaf_shape(space)) + first_value(space)
+    return shaped.astype(space.dtype)
 
 
 def _composite_batch(space: Space, actions: Array, start: int) -> tuple[Any, int]:

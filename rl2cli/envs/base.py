@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from rl2cli.keys import Observation
-from rl2cli.options import Options
+from rl2cli.options import Options as BaseOptions
 
 Resume = Literal["episode_seed", "state", "none"]
 
@@ -50,7 +50,7 @@ class BaseEnvAdapter(ABC):
     environment) and, where it matters, `device`, `has_action_mask` and `resume`.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[BaseOptions]] = BaseOptions
     vectorised: ClassVar[bool] = False
     instances_per_process: ClassVar[int | None] = None
     """How many of this adapter one process may hold; None is any number."""
@@ -63,7 +63,7 @@ class BaseEnvAdapter(ABC):
 
     def __init__(
         self,
-        options: Options,
+        options: BaseOptions,
         *,
         num_envs: int = 1,
         device: torch.device | str = "cpu",
@@ -75,7 +75,7 @@ class BaseEnvAdapter(ABC):
         self.render_mode = render_mode
 
     @classmethod
-    def select(cls, options: Options, num_envs: int) -> type[BaseEnvAdapter]:
+    def select(cls, options: BaseOptions, num_envs: int) -> type[BaseEnvAdapter]:
         """Return the class that serves these options: this one, or a sibling (a native vector form of the backend)."""
         del options, num_envs
         return cls

@@ -80,7 +80,7 @@ def observation_findings(adapter: BaseEnvAdapter, name: str, observation: Observ
     ]
 
 
-def step_findings(adapter: BaseEnvAdapter, step: Step) -> list[Finding]:
+def step_findings(adapter: BaseEnvAdapter, step: Any) -> list[Finding]:
     """Return where a step differs from the contract."""
     num_envs = adapter.num_envs
     if not isinstance(step, Step):

@@ -15,7 +15,7 @@ from rl2cli.envs.masks import as_mask, find_mask, without_mask
 from rl2cli.envs.seeding import episode_seed
 from rl2cli.errors import EnvironmentFault, RL2Error
 from rl2cli.keys import Observation
-from rl2cli.options import Options
+from rl2cli.options import Options as BaseOptions
 from rl2cli.spaces import (
     Array,
     action_dtype,
@@ -49,7 +49,7 @@ class InProcessBatch(BaseEnvAdapter):
     def __init__(
         self,
         adapter: type[BaseEnvAdapter],
-        options: Options,
+        options: BaseOptions,
         *,
         num_envs: int = 1,
         device: torch.device | str = "cpu",

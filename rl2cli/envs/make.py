@@ -30,7 +30,7 @@ def make_env_adapter(
         num_envs: In place of the spec's number.
         device: Device wanted; the adapter's `device` says where its tensors are (the CPU, unless a backend has others).
         render_mode: Gymnasium's word for how `render` draws; None where nothing is drawn.
-        workers: Worker processes in place of the spec's number; a spec's "auto" measures. Vectorised backends have none.
+        workers: Worker processes in place of the spec's number; "auto" measures; a vectorised backend has none.
 
     Raises:
         UsageError: Unknown backend or id, or options that do not fit.

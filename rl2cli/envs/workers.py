@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import multiprocessing.util
 import signal
@@ -25,7 +26,7 @@ from rl2cli.envs.shared_memory import SharedArrays
 from rl2cli.envs.worker_process import ENDED, FAILED, VALUE, Assignment, Failure, run
 from rl2cli.errors import EnvironmentFault, RL2Error, UsageError
 from rl2cli.keys import Observation
-from rl2cli.options import Options
+from rl2cli.options import Options as BaseOptions
 from rl2cli.spaces import action_dtype, action_shape, observation_space
 from rl2cli.trust import granted
 
@@ -65,7 +66,7 @@ class WorkerBatch(BaseEnvAdapter):
     def __init__(
         self,
         adapter: type[BaseEnvAdapter],
-        options: Options,
+        options: BaseOptions,
         *,
         num_envs: int,
         workers: int,
@@ -91,7 +92,7 @@ class WorkerBatch(BaseEnvAdapter):
                 hint="put it into a module, or set workers = 0",
             )
         edges = np.linspace(0, self.num_envs, self._count + 1).astype(int).tolist()
-        for index, (start, stop) in enumerate(zip(edges[:-1], edges[1:], strict=True)):
+        for index, (start, stop) in enumerate(itertools.pairwise(edges)):
             self._workers.append(self._start(index, start, stop))
         self._receive_all()
         self._send("describe")
