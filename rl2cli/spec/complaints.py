@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -45,23 +45,28 @@ class _Spot:
 
 
 def complaints(
-    error: ValidationError, model: type[Options], table: dict[str, Any], path: Path, also_known: Collection[str] = ()
+    error: ValidationError,
+    model: type[Options],
+    table: dict[str, Any],
+    path: Path,
+    also_known: Collection[str],
+    homes: Mapping[str, str],
 ) -> list[Finding]:
     """Return what is wrong with `table`, which stands at `path` and was validated by `model`.
 
-    `also_known` are the keys of the same table that another model takes.
+    `also_known` are the keys of the same table that another model takes; `homes` has the table of each key of a spec.
     """
     schema = model_schema(model)
     schema["properties"] = schema.get("properties", {}) | {name: {} for name in also_known}
     found: dict[Path, Finding] = {}
     for details in error.errors(include_url=False, include_input=False):
         spot = _spot(details["loc"], table, schema)
-        found.setdefault(spot.path, _finding(details, spot, path))
+        found.setdefault(spot.path, _finding(details, spot, path, homes))
     inner = {spot_path[:depth] for spot_path in found for depth in range(len(spot_path))}
     return [finding for spot_path, finding in found.items() if spot_path not in inner]
 
 
-def unknown_key(path: Path, known: Collection[str]) -> Finding:
+def unknown_key(path: Path, known: Collection[str], homes: Mapping[str, str]) -> Finding:
     """Return the finding for a key that no model has."""
     name = str(path[-1])
     if path in PLANNED:
@@ -70,6 +75,7 @@ def unknown_key(path: Path, known: Collection[str]) -> Finding:
     shown = shortened(name, _LONGEST_NAME)
     names = sorted(known)
     near = suggestion(name, names) if len(name) <= _LONGEST_NAME else None
+    near = f"it belongs in [{homes[name]}]" if name in homes and len(path) <= 2 else near
     where = f" in [{dotted(path[:-1])}]" if len(path) > 1 else ""
     return Finding(path, f"unknown key '{shown}'{where}", near or f"there are: {', '.join(names)}", at_key=True)
 
@@ -112,11 +118,11 @@ def _step(spot: _Spot, branch: Schema, step: int | str) -> _Spot | None:
     return _Spot(path, spot.value.get(step), schema, properties)
 
 
-def _finding(details: ErrorDetails, spot: _Spot, table: Path) -> Finding:
+def _finding(details: ErrorDetails, spot: _Spot, table: Path, homes: Mapping[str, str]) -> Finding:
     path = (*table, *spot.path)
     problem = details["type"]
     if problem == "extra_forbidden":
-        return unknown_key(path, spot.siblings)
+        return unknown_key(path, spot.siblings, homes)
     if problem == "missing" and spot.value is None:
         return Finding(path, f"{dotted(path)!r} is missing", _missing_hint(spot.schema), at_key=True)
     if problem in ("value_error", "assertion_error"):

@@ -99,8 +99,10 @@ def got(value: object) -> str:
         return "true" if value else "false"
     if isinstance(value, str):
         return f"the string '{shortened(value, 40)}'"
-    if isinstance(value, (list, dict)):
-        return "an array" if isinstance(value, list) else "a table"
+    if isinstance(value, list):
+        return f"an array of {len(value)} items"
+    if isinstance(value, dict):
+        return "a table"
     return shortened(repr(value), 40)
 
 
@@ -131,10 +133,10 @@ def _expected_branch(branch: Schema) -> str:
 def _expected_array(branch: Schema) -> str:
     if "prefixItems" in branch:
         return f"an array of {len(branch['prefixItems'])} items"
-    least = branch.get("minItems", 0)
-    size = f"an array of at least {least}" if least else "an array"
-    items = branch.get("items") or {}
-    return f"{size} with each item {expected(items)}" if items else size
+    low, high = branch.get("minItems", 0), branch.get("maxItems")
+    size = f" of {low} to {high} items" if high is not None else f" of at least {low} items" if low else ""
+    items = branch.get("items")
+    return f"an array{size}" + (f", each {expected(items)}" if items else "")
 
 
 def _kind_of_branch(branch: Schema) -> str:

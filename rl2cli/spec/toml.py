@@ -69,7 +69,7 @@ def parse_source(source: Source) -> dict[str, Any]:
     try:
         data = tomli.loads(source.text)
     except tomli.TOMLDecodeError as error:
-        span = Span(error.lineno, error.colno, error.colno + 1)
+        span = _syntax_span(source, error)
         raise SpecError(
             [source.problem(_syntax_message(error.msg), hint=_syntax_hint(source, error), span=span)]
         ) from None
@@ -146,8 +146,18 @@ def _not_utf8(content: bytes, offset: int, source_name: str) -> Problem:
     return Source(source_name, text).problem(message, hint="save the file with the encoding UTF-8", span=span)
 
 
+def _syntax_span(source: Source, error: tomli.TOMLDecodeError) -> Span:
+    """Return where the mistake is; of a key or table that is there twice, all of it rather than its end."""
+    if not error.msg.startswith("Cannot "):
+        return Span(error.lineno, error.colno, error.colno + 1)
+    line = source.text.split("\n", error.lineno)[error.lineno - 1][: error.colno - 1]
+    return Span(error.lineno, len(line) - len(line.lstrip()) + 1, error.colno)
+
+
 def _syntax_message(message: str) -> str:
     """Return tomli's message as the middle of a sentence."""
+    if message == "Cannot overwrite a value":
+        return "this key has a value already"
     return f"this is not TOML: {message[:1].lower()}{message[1:]}"
 
 

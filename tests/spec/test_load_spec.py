@@ -98,6 +98,9 @@ def test_a_missing_key_points_at_its_table() -> None:
          "expected a number above 0 or a table with start, shape, got 0", None),
         ("[algorithm]\nlearning_rate = { start = 'x' }\n[env]\nid = 'a'", 3,
          "expected a number, got the string 'x'", None),
+        ("num_envs = 3\n[env]\nid = 'a'", 2, "unknown key 'num_envs'", "it belongs in [env]"),
+        ("[network]\nsizes = 3\n[env]\nid = 'a'", 3,
+         "expected an array, each an integer of at least 1, got 3", None),
         ("[algorithm]\nbatch = 3\n[env]\nid = 'a'", 3, "3 does not divide 8", "take 4"),
         ("[env]\nid = 'a'\nmax_restarts = 3", 4,
          f"'env.max_restarts' is not there yet in rl2 {installed_version()}", "remove it"),
@@ -172,6 +175,7 @@ def test_overrides_win_the_later_over_the_earlier_and_short_options_over_all() -
         ("env.num_envs=0", "expected an integer from 1 to 1_000_000, got 0", None, "0"),
         ("env.num_env=1", "unknown key 'num_env' in [env]", "did you mean 'num_envs'?", "num_env"),
         ("env.id.x=1", "'env.id' is not a table, so nothing in it can be set", None, "x"),
+        ("evaluation.every.x=1", "expected an integer from 1 to 2^53, got a table", None, "every"),
         ("env.num_envs=nan", "expected a finite number, got nan", None, "nan"),
     ],
 )  # fmt: skip

@@ -40,10 +40,10 @@ def test_bad_text_is_a_problem_with_its_place(content: str | bytes, message: str
     assert time.perf_counter() - started < 1.0
 
 
-def test_a_key_twice_is_a_problem_on_its_line() -> None:
-    problem = problem_of("a = 1\n\na = 2\n")
-    assert problem.message.startswith("this is not TOML: ")
-    assert problem.line == 3
+def test_a_key_twice_is_marked_as_a_whole() -> None:
+    assert problem_of("a = 1\n\n  a = 2 # again\n").render() == (
+        "error: this key has a value already\n  --> a.toml:3:3\n   |\n 3 |   a = 2 # again\n   |   ^^^^^"
+    )
 
 
 @pytest.mark.parametrize(
