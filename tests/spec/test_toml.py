@@ -34,10 +34,10 @@ def problem_of(content: str | bytes) -> Problem:
     ],
 )
 def test_bad_text_is_a_problem_with_its_place(content: str | bytes, message: str, line: int, column: int) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     problem = problem_of(content)
     assert (problem.message, problem.line, problem.column) == (message, line, column)
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_a_key_twice_is_marked_as_a_whole() -> None:
@@ -57,15 +57,15 @@ def test_a_key_twice_is_marked_as_a_whole() -> None:
     ],
 )
 def test_long_but_valid_text_is_read_quickly(content: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(parse(content, "a.toml")) == 1
-    assert time.perf_counter() - started < 2.0
+    assert time.process_time() - started < 2.0
 
 
 def test_many_long_keys_are_refused_before_they_take_memory() -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert problem_of("\n".join(f"k{i}.{'a.' * 997}b = 1" for i in range(400))).line == 1
-    assert time.perf_counter() - started < 1.0
+    assert time.process_time() - started < 1.0
 
 
 def test_a_byte_order_mark_and_windows_line_ends_are_fine() -> None:
