@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -19,7 +20,7 @@ class FlatAdam(nn.Module):
     Args:
         parameters: What it optimises, all on one device and of one dtype.
         epsilon: Added to the denominator.
-        max_grad_norm: Longest gradient, by Euclidean norm; None for any.
+        max_grad_norm: Longest gradient, by Euclidean norm; 0 for any.
     """
 
     step_count: torch.Tensor
@@ -27,7 +28,7 @@ class FlatAdam(nn.Module):
     second_moment: torch.Tensor
     learning_rate: torch.Tensor
 
-    def __init__(self, parameters: Iterable[nn.Parameter], epsilon: float, max_grad_norm: float | None) -> None:
+    def __init__(self, parameters: Iterable[nn.Parameter], epsilon: float, max_grad_norm: float) -> None:
         super().__init__()
         self.parameters_in_order = list(parameters)
         self.epsilon = epsilon
@@ -48,17 +49,32 @@ class FlatAdam(nn.Module):
         """Take one step along `gradients`, one per parameter in order; return their norm before clipping."""
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         norm = torch.linalg.vector_norm(flat)
-        if self.max_grad_norm is not None:
+        if flat.is_cpu:
+            self._apply_on_cpu(flat, norm.item())
+        else:
+            self._apply_without_sync(flat, norm)
+        return norm
+
+    def _apply_on_cpu(self, flat: torch.Tensor, norm: float) -> None:
+        if not math.isfinite(norm):
+            return
+        if self.max_grad_norm and norm > self.max_grad_norm:
+            flat *= self.max_grad_norm / (norm + 1e-6)
+        self._adam(flat, self.learning_rate.item(), None)
+
+    def _apply_without_sync(self, flat: torch.Tensor, norm: torch.Tensor) -> None:
+        if self.max_grad_norm:
             flat *= (self.max_grad_norm / (norm + 1e-6)).clamp_(max=1.0)
-        on_gpu = flat.is_cuda
+        self._adam(flat, self.learning_rate, (~norm.isfinite()).float())
+
+    def _adam(self, flat: torch.Tensor, learning_rate: float | torch.Tensor, found_inf: torch.Tensor | None) -> None:
+        # The function, not torch.optim.Adam: building one imports torch._dynamo, a good second of every run's start.
         adam(
             [self.flat], [flat], [self.first_moment], [self.second_moment], [], [self.step_count],
-            fused=flat.device.type in ("cpu", "cuda"), capturable=on_gpu, foreach=False,
-            found_inf=(~norm.isfinite()).float(),
+            fused=flat.device.type in ("cpu", "cuda"), capturable=flat.is_cuda, foreach=False, found_inf=found_inf,
             amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=self.epsilon, maximize=False,
-            lr=self.learning_rate if on_gpu else self.learning_rate.item(),
+            lr=learning_rate,
         )  # fmt: skip
-        return norm
 
 
 def _flatten(parameters: list[nn.Parameter]) -> torch.Tensor:

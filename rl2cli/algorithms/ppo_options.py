@@ -47,7 +47,9 @@ class PPOOptions(Options):
         0.0, description="Weight of the entropy bonus, a number or a schedule [PPO, MuJoCo; SB3]."
     )
     value_coef: NotNegative = Field(0.5, description="Weight of the squared value error [37, detail 9; SB3].")
-    max_grad_norm: Positive | None = Field(0.5, description="Longest gradient, by Euclidean norm [37, detail 11].")
+    max_grad_norm: NotNegative = Field(
+        0.5, description="Longest gradient, by Euclidean norm; 0 for any length [37, detail 11]."
+    )
     normalize_advantage: bool = Field(True, description="Standardise advantages in each minibatch [37, detail 7].")
     target_kl: Positive | None = Field(
         None, description="Stop an update's epochs when the policy has moved this far (KL); off where left out [SB3]."
