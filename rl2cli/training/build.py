@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm, Task
-from rl2cli.envs import make_env_adapter, plan_workers
+from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
@@ -81,6 +81,8 @@ def plan_environments(spec: RunSpec) -> Plan:
     """Choose the number of worker processes where it is automatic."""
     if spec.env.workers != "auto":
         return Plan(spec)
+    from rl2cli.envs import plan_workers
+
     workers = plan_workers(spec.env)
     env = spec.env.model_copy(update={"workers": workers})
     where = f"{workers} worker processes" if workers else "this process"
