@@ -71,7 +71,7 @@ class FlatAdam(nn.Module):
         # The function, not torch.optim.Adam: building one imports torch._dynamo, a good second of every run's start.
         adam(
             [self.flat], [flat], [self.first_moment], [self.second_moment], [], [self.step_count],
-            fused=flat.device.type in ("cpu", "cuda"), capturable=flat.is_cuda, foreach=False, found_inf=found_inf,
+            fused=flat.device.type in ("cpu", "cuda", "mps"), capturable=flat.is_cuda, foreach=False, found_inf=found_inf,
             amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=self.epsilon, maximize=False,
             lr=learning_rate,
         )  # fmt: skip

@@ -163,7 +163,7 @@ class DiagonalNormal:
     def mode(self, outputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the means [B, *shape]."""
         del mask
-        return outputs.unflatten(-1, self.shape) if len(self.shape) > 1 else outputs
+        return outputs if len(self.shape) == 1 else outputs.reshape(len(outputs), *self.shape)
 
     def sample(
         self,
@@ -253,7 +253,7 @@ def _leaf_distribution(leaf: ActionLeaf, plain: bool = False) -> Distribution:
         return Categorical(leaf.sizes[0]) if plain else MultiCategorical(leaf.sizes)
     if leaf.kind == "bernoulli":
         return Bernoulli(leaf.width)
-    return DiagonalNormal(leaf.shape or (1,))
+    return DiagonalNormal(leaf.shape)
 
 
 def _leaf_action(leaf: ActionLeaf, action: torch.Tensor) -> torch.Tensor:
@@ -262,7 +262,7 @@ def _leaf_action(leaf: ActionLeaf, action: torch.Tensor) -> torch.Tensor:
 
 
 def _join(pieces: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([piece.flatten(1).float() for piece in pieces], -1)
+    return torch.cat([piece.reshape(len(piece), -1).float() for piece in pieces], -1)
 
 
 def _sum_pairs(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:

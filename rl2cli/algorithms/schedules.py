@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rl2cli.options import Options
 
@@ -13,12 +13,18 @@ from rl2cli.options import Options
 class Schedule(Options):
     """A setting that moves from `start` to `end`, then stays there."""
 
-    start: float = Field(description="Value at frame 0.")
-    end: float = Field(description="Value from frame `frames` on.")
+    start: float = Field(ge=0.0, description="Value at frame 0.")
+    end: float = Field(ge=0.0, description="Value from frame `frames` on.")
     shape: Literal["linear", "cosine", "exponential"] = Field("linear", description="How it gets from start to end.")
     frames: Annotated[int, Field(ge=1)] | None = Field(
         None, description="Frames it takes; the run's total_frames where left out."
     )
+
+    @model_validator(mode="after")
+    def _check_exponential(self) -> Schedule:
+        if self.shape == "exponential" and not (self.start > 0.0 and self.end > 0.0):
+            raise ValueError("an exponential schedule cannot touch 0")
+        return self
 
 
 Scheduled = float | Schedule
