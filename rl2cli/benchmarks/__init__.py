@@ -1,0 +1,1 @@
+"""What `rl2 bench` measures: rl2 from outside, as a user starts it, side by side with other libraries."""

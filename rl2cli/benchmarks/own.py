@@ -1,0 +1,96 @@
+"""rl2 itself, started as a user starts it and read from its run folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import sys
+import sysconfig
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rl2cli.benchmarks.processes import Ended, MeasurementError, run_command
+
+LIMIT = 900.0
+"""Seconds that one run may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainRun:
+    """A finished `rl2 train`."""
+
+    process: Ended
+    summary: dict[str, Any]
+    """Its `summary.json`."""
+    timings: list[dict[str, Any]]
+    """Its `timings.jsonl`."""
+
+    @property
+    def frames_per_second(self) -> float:
+        """Mean speed from the first frame to the end, with whatever evaluations and checkpoints the spec asks for."""
+        return float(self.summary["frames_per_second"])
+
+    def solved(self, target: float, episodes: int) -> tuple[float, float]:
+        """Return seconds from Enter, and frames, to the first evaluation that reached `target`; infinite if none did.
+
+        Raises:
+            MeasurementError: It was of fewer than `episodes` episodes.
+        """
+        for row in self._events("evaluation"):
+            if row["mean_return"] >= target:
+                if row["episodes"] < episodes:
+                    raise MeasurementError(
+                        f"an evaluation had {row['episodes']} episodes; {episodes} are to be compared"
+                    )
+                return row["time"] - self.process.started, float(row["frames"])
+        return math.inf, math.inf
+
+    def first_update(self) -> float:
+        """Return seconds from Enter to the end of the first update.
+
+        Raises:
+            MeasurementError: There was none.
+        """
+        for row in self._events("first_update"):
+            return float(row["time"] - self.process.started)
+        raise MeasurementError("timings.jsonl has no first_update")
+
+    def _events(self, name: str) -> list[dict[str, Any]]:
+        return [row for row in self.timings if row.get("event") == name]
+
+
+def own_command() -> list[str]:
+    """Return the command that starts this installation of rl2: its script, else this interpreter with `-m`."""
+    script = shutil.which("rl2", path=sysconfig.get_path("scripts"))
+    return [script] if script else [sys.executable, "-m", "rl2cli"]
+
+
+def train(spec: Path, *arguments: str, seed: int) -> TrainRun:
+    """Run `rl2 train` on `spec` and read what it leaves; its run folder is removed.
+
+    Raises:
+        MeasurementError: It failed, or its record lacks what is to be measured.
+    """
+    with tempfile.TemporaryDirectory(prefix="rl2-bench-") as folder:
+        run_dir = Path(folder) / "run"
+        command = [*own_command(), "train", str(spec), "--seed", str(seed), "--run-dir", str(run_dir), *arguments]
+        process = run_command(command, limit=LIMIT)
+        try:
+            summary = json.loads((run_dir / "summary.json").read_text("utf-8"))
+            timings = [json.loads(line) for line in (run_dir / "timings.jsonl").read_text("utf-8").splitlines()]
+        except (OSError, ValueError) as error:
+            raise MeasurementError(f"the run left no record: {error}") from error
+        return TrainRun(process, summary, timings)
+
+
+def start_up(arguments: Sequence[str], exit_code: int) -> float:
+    """Return the seconds that `rl2 ARGUMENTS` takes from Enter to its exit.
+
+    Raises:
+        MeasurementError: It did not end with `exit_code`.
+    """
+    return run_command([*own_command(), *arguments], limit=60.0, exit_code=exit_code).seconds
