@@ -132,8 +132,8 @@ def _walk(adapter: BaseEnvAdapter, seeds: np.ndarray, actions: list[torch.Tensor
             break
         step = adapter.step(action)
         found = step_findings(adapter, step) or _reset_findings(step, waiting)
-        waiting = (step.terminated | step.truncated).cpu().clone()
         if not found:
+            waiting = (step.terminated | step.truncated).cpu().clone()
             stream.append(_step_bytes(step))
     return stream, found
 

@@ -50,12 +50,16 @@ class GymnasiumAdapter(BaseEnvAdapter):
         self.env = make(self.options, gymnasium.make, render_mode=self.render_mode, disable_env_checker=True)
         if self.options.frame_stack > 1:
             self.env = FrameStackObservation(self.env, self.options.frame_stack)
+        world = getattr(self.env.unwrapped, "world", None)
+        self._has_box2d_world = type(world).__module__.startswith("Box2D") and hasattr(self.env.unwrapped, "_destroy")
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
 
     def reset(self, seed: int | None = None, mask: np.ndarray | None = None) -> tuple[Any, dict[str, Any]]:
         """Start a new episode."""
         del mask
+        if self._has_box2d_world:
+            _renew_world(self.env.unwrapped)
         result: tuple[Any, dict[str, Any]] = self.env.reset(seed=seed)
         return result
 
@@ -77,6 +81,12 @@ class GymnasiumAdapter(BaseEnvAdapter):
             self.env.close()
 
 
+def _renew_world(env: Any) -> None:
+    """Give a Box2D environment a world without a past: a used one's contacts change the next episode's last bits."""
+    env._destroy()
+    env.world = type(env.world)(gravity=env.world.gravity)
+
+
 def _native_obstacle(options: GymnasiumOptions) -> str | None:
     """Return why these options have no native vector form, or None where they have one."""
     spec = find_spec(options.id)
@@ -86,6 +96,8 @@ def _native_obstacle(options: GymnasiumOptions) -> str | None:
         return "frame_stack needs one object per environment"
     if spec.additional_wrappers:
         return "it is registered with wrappers"
+    if isinstance(spec.vector_entry_point, str) and spec.vector_entry_point.startswith("ale_py"):
+        return "Atari's vector form clips rewards and stacks frames by itself; rl2 steps Atari games one by one"
     needs_jax = isinstance(spec.vector_entry_point, str) and "jax" in spec.vector_entry_point.lower()
     if needs_jax and importlib.util.find_spec("jax") is None:
         return "its vector form needs jax"

@@ -63,7 +63,8 @@ def find_spec(env_id: str) -> RegisteredSpec:
         with quiet():
             return registration._find_spec(name)
     except error.Error as problem:
-        raise UsageError(_one_line(problem), hint=_id_hint(name, str(problem)), place="env.id") from problem
+        message = _one_line(problem).partition(" Did you mean")[0]
+        raise UsageError(message, hint=_id_hint(name, str(problem)), place="env.id") from problem
 
 
 def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any) -> Any:
@@ -105,7 +106,9 @@ def _register(module: str, name: str) -> None:
 def _import(module: str) -> None:
     try:
         with quiet():
-            importlib.import_module(module)
+            imported = importlib.import_module(module)
+            if module == "ale_py":  # its banner would land between our lines
+                imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
     except ModuleNotFoundError as problem:
         missing = problem.name or module
         raise MissingDependencyError(

@@ -50,7 +50,8 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         self.action_space = native.single_action_space
         action_leaves(self.action_space)
         self._finish = self._finisher(native.metadata.get("autoreset_mode"))
-        exact = self.render_mode is None and numpy_state.is_exact(native)
+        resets_itself = self._finish != self._finish_disabled
+        exact = self.render_mode is None and resets_itself and numpy_state.is_exact(native)
         self.resume = "state" if exact else "none"
         self.has_action_mask = find_mask(*native.reset(seed=0)) is not None
         self._forget()

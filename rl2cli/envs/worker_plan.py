@@ -46,17 +46,17 @@ def workers_that_pay(batch_seconds: float, most: int) -> int:
 
 
 def step_seconds(adapter: type[BaseEnvAdapter], options: Options) -> float:
-    """Return the mean seconds of one step of one environment, resets included."""
+    """Return the median seconds of one step of one environment; other processes' bursts do not move it."""
     batch = InProcessBatch(adapter, options)
     try:
         batch.setup()
         batch.reset(np.zeros(1, np.int64))
         actions = sample_actions(batch.action_space, 64, np.random.default_rng(0))
-        steps, began = 0, time.perf_counter()
-        while (elapsed := time.perf_counter() - began) < MEASURED_SECONDS and steps < 2000:
-            batch.step(actions[steps % 64][None])
-            steps += 1
-        return elapsed / max(steps, 1)
+        times = [time.perf_counter()]
+        while times[-1] - times[0] < MEASURED_SECONDS and len(times) < 2000:
+            batch.step(actions[len(times) % 64][None])
+            times.append(time.perf_counter())
+        return float(np.median(np.diff(times)))
     finally:
         batch.close()
 
