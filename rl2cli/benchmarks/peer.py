@@ -76,8 +76,9 @@ def find_peer(python: str | None) -> Peer | None:
     try:
         _, found = _call(interpreter, "versions")
     except MeasurementError as error:
+        why = (error.hint or error.message).splitlines()[-1]
         raise UsageError(
-            f"{interpreter} cannot run Stable-Baselines3: {error.message}", hint=f"to get one that can: {INSTALL}"
+            f"{interpreter} cannot run Stable-Baselines3: {why}", hint=f"to get one that can: {INSTALL}"
         ) from error
     return Peer(interpreter, found["versions"])
 

@@ -29,7 +29,7 @@ HEADINGS = ("row", "rl2", "peer", "ratio", "must", "aim", "verdict")
 
 def bench(
     rows: Annotated[
-        list[str] | None, typer.Argument(metavar="[ROW]...", help=f"{', '.join(ROWS)}; all where left out.")
+        list[str] | None, typer.Argument(metavar="ROW", help=f"{', '.join(ROWS)}; all where left out.")
     ] = None,
     peer_python: Annotated[
         str | None,
@@ -65,7 +65,8 @@ def bench(
     with ended_by_sigterm():
         peer = find_peer(peer_python)
         if peer is None:
-            note(f"Stable-Baselines3 is not installed here, so rl2 is measured alone; to compare:\n  {INSTALL}")
+            note("Stable-Baselines3 is not installed here, so rl2 is measured alone; to compare:")
+            note(f"  {INSTALL}")
             note("  rl2 bench --peer-python peers/bin/python")
         spec = shipped_folder() / "cartpole.toml"
         work = Bench(spec, peer, (lambda line: None) if quiet else note, repeats, frames)
@@ -96,13 +97,13 @@ def table(comparisons: Sequence[Comparison]) -> list[str]:
 def _cells(comparison: Comparison) -> tuple[str, ...]:
     bar, unit = comparison.bar, comparison.unit
     sign = "≤" if bar.lower_is_better else "≥"
-    goals = [f"{sign} {goal:g} ×" if bar.of_ratio else f"{sign} {goal:g} {unit}" for goal in (bar.must, bar.aim)]  # noqa: RUF001 (meant)
+    goals = [f"{sign} {goal:g} ×" if bar.of_ratio else f"{sign} {goal:g} {unit}" for goal in (bar.must, bar.aim)]
     peer = comparison.peer
     return (
         comparison.name,
         "-" if comparison.ours is None else _figure(comparison.ours, unit),
         "-" if peer is None else f"{_figure(peer[1], unit)} ({peer[0]})",
-        "-" if comparison.ratio is None else f"{comparison.ratio:.3g} ×",  # noqa: RUF001 (meant)
+        "-" if comparison.ratio is None else f"{comparison.ratio:.3g} ×",
         *goals,
         comparison.verdict,
     )
