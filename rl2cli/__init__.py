@@ -10,9 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rl2cli.api import train as train
     from rl2cli.envs import make_env_adapter as make_env_adapter
     from rl2cli.inference.policy import load_policy as load_policy
-    from rl2cli.api import train as train
     from rl2cli.registry import register_adapter as register_adapter
     from rl2cli.registry import register_algorithm as register_algorithm
     from rl2cli.registry import register_network as register_network

@@ -39,6 +39,10 @@ class FlatAdam(nn.Module):
         self.register_buffer("step_count", torch.zeros((), device=self.flat.device))
         self.register_buffer("learning_rate", torch.zeros((), device=self.flat.device))
 
+    def state(self) -> list[torch.Tensor]:
+        """Return every tensor that a step changes."""
+        return [self.flat, self.first_moment, self.second_moment, self.step_count]
+
     def step(self, loss: torch.Tensor) -> torch.Tensor:
         """Take one step down the gradient of `loss` at `learning_rate`; return the gradient's norm before clipping."""
         gradients = torch.autograd.grad(loss, self.parameters_in_order, materialize_grads=True)
@@ -48,7 +52,7 @@ class FlatAdam(nn.Module):
     def apply_gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
         """Take one step along `gradients`, one per parameter in order; return their norm before clipping."""
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
-        norm = torch.linalg.vector_norm(flat)
+        norm: torch.Tensor = torch.linalg.vector_norm(flat)
         if flat.is_cpu:
             self._apply_on_cpu(flat, norm.item())
         else:
@@ -71,7 +75,8 @@ class FlatAdam(nn.Module):
         # The function, not torch.optim.Adam: building one imports torch._dynamo, a good second of every run's start.
         adam(
             [self.flat], [flat], [self.first_moment], [self.second_moment], [], [self.step_count],
-            fused=flat.device.type in ("cpu", "cuda", "mps"), capturable=flat.is_cuda, foreach=False, found_inf=found_inf,
+            fused=flat.device.type in ("cpu", "cuda", "mps"), capturable=flat.is_cuda, foreach=False,
+            found_inf=found_inf,
             amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=self.epsilon, maximize=False,
             lr=learning_rate,
         )  # fmt: skip
@@ -80,7 +85,7 @@ class FlatAdam(nn.Module):
 def _flatten(parameters: list[nn.Parameter]) -> torch.Tensor:
     """Move the parameters into one new vector that they become views of, and return it."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
-    pieces = flat.split([parameter.numel() for parameter in parameters])
+    pieces = torch.split(flat, [parameter.numel() for parameter in parameters])
     for parameter, piece in zip(parameters, pieces, strict=True):
         parameter.data = piece.view(parameter.shape)
     return flat

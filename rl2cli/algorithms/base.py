@@ -13,7 +13,7 @@ from torch import nn
 
 from rl2cli.keys import Observation, Trajectories
 from rl2cli.networks.base import BaseNetwork
-from rl2cli.options import Options
+from rl2cli.options import Options as OptionsModel
 
 
 @dataclass(frozen=True)
@@ -48,13 +48,13 @@ class BaseAlgorithm(nn.Module, ABC):
         UsageError: It cannot act in the task's action space; the message says which algorithm can.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[OptionsModel]] = OptionsModel
     rollout_length: int
     """Steps of every environment between two updates."""
     generators: dict[str, torch.Generator]
     """Its random generators by purpose; the Trainer saves and restores their states."""
 
-    def __init__(self, options: Options, task: Task) -> None:
+    def __init__(self, options: OptionsModel, task: Task) -> None:
         super().__init__()
         self.options = options
         self.task = task

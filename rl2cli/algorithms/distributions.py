@@ -87,13 +87,13 @@ class MultiCategorical:
     num_log_std = 0
 
     def __init__(self, sizes: tuple[int, ...]) -> None:
-        self.sizes = sizes
+        self.sizes = list(sizes)
         self.num_outputs = sum(sizes)
         self.parts = [Categorical(size) for size in sizes]
 
     def mode(self, outputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the most probable choices [B, k] int64."""
-        return torch.stack([part.argmax(-1) for part in _mask(outputs, mask).split(self.sizes, -1)], -1)
+        return torch.stack([part.argmax(-1) for part in torch.split(_mask(outputs, mask), self.sizes, -1)], -1)
 
     def sample(
         self,
@@ -111,7 +111,7 @@ class MultiCategorical:
         self, outputs: torch.Tensor, log_std: torch.Tensor, action: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sums over the choices of log-probability [B] and entropy [B]."""
-        logits = _mask(outputs, mask).split(self.sizes, -1)
+        logits = torch.split(_mask(outputs, mask), self.sizes, -1)
         pairs = [
             part.log_prob_and_entropy(logit, log_std, choice)
             for part, logit, choice in zip(self.parts, logits, action.unbind(-1), strict=True)
@@ -201,7 +201,7 @@ class Composite:
     def mode(self, outputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the most probable action [B, width] float32."""
         del mask
-        pieces = outputs.split(self.output_sizes, -1)
+        pieces = torch.split(outputs, self.output_sizes, -1)
         return _join([part.mode(piece) for part, piece in zip(self.parts, pieces, strict=True)])
 
     def sample(
@@ -214,7 +214,10 @@ class Composite:
         """Return a random action [B, width] float32."""
         del mask
         pieces = zip(
-            self.parts, outputs.split(self.output_sizes, -1), log_std.split(self.log_std_sizes, -1), strict=True
+            self.parts,
+            torch.split(outputs, self.output_sizes, -1),
+            torch.split(log_std, self.log_std_sizes, -1),
+            strict=True,
         )
         return _join([part.sample(output, std, generator) for part, output, std in pieces])
 
@@ -226,8 +229,8 @@ class Composite:
         pieces = zip(
             self.leaves,
             self.parts,
-            outputs.split(self.output_sizes, -1),
-            log_std.split(self.log_std_sizes, -1),
+            torch.split(outputs, self.output_sizes, -1),
+            torch.split(log_std, self.log_std_sizes, -1),
             strict=True,
         )
         pairs = [

@@ -1,4 +1,4 @@
-"""Running statistics of observations and rewards; part of the policy's state, so never saved or loaded apart from it."""
+"""Running statistics of observations and rewards; part of the policy's state, never saved or loaded apart from it."""
 
 from __future__ import annotations
 
@@ -55,6 +55,9 @@ class ObservationNormalizer(nn.Module):
     The statistics stay as they are until `update`, so acting, learning and evaluation see the same ones.
     """
 
+    shift: torch.Tensor
+    scale: torch.Tensor
+
     def __init__(self, space: spaces.Space[Any], device: torch.device) -> None:
         super().__init__()
         self.children_by_key = nn.ModuleDict()
@@ -85,7 +88,6 @@ class ObservationNormalizer(nn.Module):
             scale = (self.moments.variance + EPSILON).rsqrt()
             self.scale.copy_(scale)
             self.shift.copy_(-self.moments.mean * scale)
-
 
     def _child(self, key: str) -> ObservationNormalizer:
         child = self.children_by_key[f"key_{key}"]

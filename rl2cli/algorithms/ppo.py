@@ -5,15 +5,18 @@ Reads top to bottom: heads, act, what a rollout is turned into, loss, update. De
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.algorithms.cuda_graph import GraphedStep
 from rl2cli.algorithms.distributions import make_distribution
 from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer
 from rl2cli.algorithms.ppo_options import PPOOptions
@@ -39,6 +42,15 @@ POLICY_OUTPUT = "policy_output"
 """[T, N, num_outputs]: what the policy's head gave when it acted; the old log-probabilities are computed from it."""
 
 
+METRICS = (
+    "loss/policy", "loss/value", "loss/entropy", "loss/kl", "loss/clip_fraction", "loss/gradient_norm",
+)  # fmt: skip
+KL, GRADIENT_NORM = METRICS.index("loss/kl"), METRICS.index("loss/gradient_norm")
+
+Coefficient = float | torch.Tensor
+"""A number, or a scalar tensor where a CUDA graph reads it."""
+
+
 class Batch(NamedTuple):
     """Frames to learn from; every tensor has M rows."""
 
@@ -60,7 +72,19 @@ class Batch(NamedTuple):
     def select(self, index: torch.Tensor | slice) -> Batch:
         """Return the rows at `index`."""
         observation = map_observation(lambda tensor: tensor[index], self.observation)
-        return Batch(observation, *(None if tensor is None else tensor[index] for tensor in self[1:]))
+        return Batch(observation, *[None if tensor is None else tensor[index] for tensor in self[1:]])  # type: ignore[arg-type]  # only the mask may be None
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return every tensor, in order."""
+        found: list[torch.Tensor] = []
+        map_observation(found.append, self.observation)
+        return found + [tensor for tensor in self[1:] if tensor is not None]
+
+    def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Batch:
+        """Return a batch of this structure that holds `tensors`, in the order of `tensors()`."""
+        rest = iter(tensors)
+        observation = map_observation(lambda _: next(rest), self.observation)
+        return Batch(observation, *[None if tensor is None else next(rest) for tensor in self[1:]])  # type: ignore[arg-type]  # as above
 
 
 class PPO(BaseAlgorithm):
@@ -86,6 +110,7 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
+        self._graph: GraphedStep | None = None
 
     def _initialise(self) -> None:
         for network in (self.policy, self.critic):
@@ -123,13 +148,16 @@ class PPO(BaseAlgorithm):
         self.optimizer.learning_rate.fill_(learning_rate)
 
         batch = self.make_batch(trajectories)
+        if not len(batch.advantage):
+            return {}  # every row was a reset
         epochs_done, metrics = 0, torch.zeros(0)
         for _ in range(options.epochs):
             for minibatch in self._minibatches(batch):
                 metrics = self._learn(minibatch, clip_coef, entropy_coef)
             epochs_done += 1
-            if options.target_kl is not None and metrics[3] > 1.5 * options.target_kl:
+            if options.target_kl is not None and metrics[KL] > 1.5 * options.target_kl:
                 break
+        self._check_finite(batch, metrics)
         self._update_statistics(trajectories)
         report = dict(zip(METRICS, metrics.tolist(), strict=True))
         self._adapt_learning_rate(report["loss/kl"])
@@ -180,12 +208,13 @@ class PPO(BaseAlgorithm):
     def _advantage(
         self, reward: torch.Tensor, value: torch.Tensor, next_value: torch.Tensor, trajectories: Trajectories
     ) -> torch.Tensor:
-        flags = (trajectories[key].squeeze(-1).float() for key in (TERMINATED, DONE))
-        arrays: list[Any] = [reward, value, next_value, *flags]
+        terminated, done = (trajectories[key].squeeze(-1).float() for key in (TERMINATED, DONE))
+        arrays: list[Any] = [reward, value, next_value, terminated, done]
         on_cpu = reward.device.type == "cpu"
         if on_cpu:  # a loop over T of small operations is several times cheaper in numpy
             arrays = [array.numpy() for array in arrays]
-        advantage = generalized_advantage_estimation(*arrays, self.options.gamma, self.options.gae_lambda)
+        discounts = {"gamma": self.options.gamma, "gae_lambda": self.options.gae_lambda}
+        advantage = generalized_advantage_estimation(*arrays, **discounts)
         return torch.from_numpy(advantage) if on_cpu else advantage
 
     def _minibatches(self, batch: Batch) -> Iterator[Batch]:
@@ -198,20 +227,37 @@ class PPO(BaseAlgorithm):
         generator = self.generators["minibatches"]
         shuffled = batch.select(torch.randperm(rows, generator=generator, device=generator.device))
         bounds = [rows * k // count for k in range(count + 1)]
-        for start, end in zip(bounds, bounds[1:], strict=False):
+        for start, end in itertools.pairwise(bounds):
             yield shuffled.select(slice(start, end))
 
     def _learn(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor:
         """Take one gradient step; return the METRICS of this minibatch before it."""
-        loss, parts = self.loss(batch, clip_coef, entropy_coef)
-        norm = self.optimizer.step(loss)
-        metrics = torch.stack([*parts, norm])
-        if not math.isfinite(norm):
-            self._raise_non_finite(batch, metrics)
+        if self.task.device.type == "cuda":
+            return self._learn_graphed(batch, clip_coef, entropy_coef)
+        metrics = self._step(batch, clip_coef, entropy_coef)
+        self._check_finite(batch, metrics)
         return metrics
 
+    def _step(self, batch: Batch, clip_coef: Coefficient, entropy_coef: Coefficient) -> torch.Tensor:
+        loss, parts = self.loss(batch, clip_coef, entropy_coef)
+        return torch.stack([*parts, self.optimizer.step(loss)])
+
+    def _learn_graphed(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor:
+        """Take the step as a CUDA graph, captured for the first minibatch's size; another size runs eagerly."""
+        tensors = batch.tensors()
+        coefficients = torch.tensor([clip_coef, entropy_coef]).pin_memory().to(self.task.device, non_blocking=True)
+
+        def step(coefficients: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
+            return self._step(batch.with_tensors(tensors), coefficients[0], coefficients[1])
+
+        if self._graph is None:
+            self._graph = GraphedStep(step, [coefficients, *tensors], self.optimizer.state())
+        if self._graph.fits([coefficients, *tensors]):
+            return self._graph(coefficients, *tensors)
+        return step(coefficients, *tensors)
+
     def loss(
-        self, batch: Batch, clip_coef: float, entropy_coef: float
+        self, batch: Batch, clip_coef: Coefficient, entropy_coef: Coefficient
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Return the loss of `batch` and its parts: policy, value, entropy, approximate KL, clipped fraction.
 
@@ -225,9 +271,11 @@ class PPO(BaseAlgorithm):
         log_ratio = log_prob - batch.log_prob
         ratio = log_ratio.exp()
         advantage = batch.advantage
-        if self.options.normalize_advantage:
-            advantage = (advantage - advantage.mean()) / advantage.std().clamp_min(1e-4)
-        clipped = ratio.clamp(1.0 - clip_coef, 1.0 + clip_coef)
+        if self.options.normalize_advantage and len(advantage) > 1:
+            variance, mean = torch.var_mean(advantage)
+            advantage = (advantage - mean) / variance.sqrt().clamp_min(1e-4)
+        low, high = 1.0 - clip_coef, 1.0 + clip_coef
+        clipped = torch.clamp(ratio, low, high)  # type: ignore[arg-type]  # both numbers or both tensors
         policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
         value_loss = self._value_loss(self._value(batch.observation), batch)
         entropy_mean = entropy.mean()
@@ -238,12 +286,12 @@ class PPO(BaseAlgorithm):
         return loss, (policy_loss.detach(), value_loss.detach(), entropy_mean.detach(), kl, clip_fraction)
 
     def _value_loss(self, value: torch.Tensor, batch: Batch) -> torch.Tensor:
-        error = (value - batch.value_target).square()
-        if self.options.clip_value is not None:
-            limit = self.options.clip_value
-            near = batch.value + (value - batch.value).clamp(-limit, limit)
-            error = torch.max(error, (near - batch.value_target).square())
-        return error.mean()
+        limit = self.options.clip_value
+        if limit is None:
+            return F.mse_loss(value, batch.value_target)
+        near = batch.value + (value - batch.value).clamp(-limit, limit)
+        errors = [F.mse_loss(each, batch.value_target, reduction="none") for each in (value, near)]
+        return torch.max(*errors).mean()
 
     def _adapt_learning_rate(self, kl: float) -> None:
         """Follow `adaptive_kl` as rsl_rl does, within a factor of a hundred of the option's rate."""
@@ -264,12 +312,16 @@ class PPO(BaseAlgorithm):
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
             self.reward_normalizer.update(reward, done, valid)
 
-    def _raise_non_finite(self, batch: Batch, metrics: torch.Tensor) -> None:
+    def _check_finite(self, batch: Batch, metrics: torch.Tensor) -> None:
+        """Raise where the gradient was not finite; the optimiser has left the parameters as they were."""
+        if math.isfinite(metrics[GRADIENT_NORM]):
+            return
         bad = [name for name, value in zip(METRICS, metrics.tolist(), strict=True) if not math.isfinite(value)]
         tensors = {"advantage": batch.advantage, "value_target": batch.value_target, "log_prob": batch.log_prob}
         inputs = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
+        also = f"; so were its inputs {', '.join(inputs)}" if inputs else ""
         raise NonFiniteError(
-            f"{', '.join(bad)} not finite in PPO's update" + (f"; so were its inputs {', '.join(inputs)}" * bool(inputs)),
+            f"{', '.join(bad)} not finite in PPO's update{also}",
             hint="a lower learning_rate or normalize_reward = true often helps; the last checkpoint is good",
         )
 
@@ -282,11 +334,6 @@ class PPO(BaseAlgorithm):
     def set_extra_state(self, state: dict[str, float]) -> None:
         """Take back `get_extra_state`; called by `load_state_dict`."""
         self.adaptive_factor = state["adaptive_factor"]
-
-
-METRICS = (
-    "loss/policy", "loss/value", "loss/entropy", "loss/kl", "loss/clip_fraction", "loss/gradient_norm",
-)  # fmt: skip
 
 
 def _orthogonal(module: nn.Module, gain: float) -> None:

@@ -41,7 +41,8 @@ class PPOOptions(Options):
         0.2, description="How far a probability ratio may move from 1, a number or a schedule [PPO]."
     )
     clip_value: Positive | None = Field(
-        None, description="How far a value may move in one update; unclipped where left out [WM: clipping does not help]."
+        None,
+        description="How far a value may move in one update; unclipped where left out [WM: clipping does not help].",
     )
     entropy_coef: NotNegative | Schedule = Field(
         0.0, description="Weight of the entropy bonus, a number or a schedule [PPO, MuJoCo; SB3]."
@@ -87,7 +88,7 @@ class PPOOptions(Options):
             found.append(
                 Misfit("adaptive_kl", "adaptive_kl and a learning_rate schedule both set the learning rate", "keep one")
             )
-        if rollout == 1 and self.normalize_advantage:
+        if self.minibatch_size == 1 and self.normalize_advantage:
             found.append(
                 Misfit("rollout_length", "a rollout of one frame has no advantages to standardise", "make it longer")
             )
@@ -100,5 +101,3 @@ def nearest_divisors(whole: int, size: int) -> list[int]:
     smaller = [d for d in divisors if d < size]
     larger = [d for d in divisors if d > size]
     return ([max(smaller)] if smaller else []) + ([min(larger)] if larger else [])
-
-

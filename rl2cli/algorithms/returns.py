@@ -29,7 +29,7 @@ def generalized_advantage_estimation(
         gamma: Discount.
         gae_lambda: Mix of the estimates.
     """
-    delta = reward + gamma * next_value * (1.0 - terminated) - value
+    delta: Array = reward + gamma * next_value * (1.0 - terminated) - value
     decay = gamma * gae_lambda * (1.0 - done)
     for t in range(len(delta) - 2, -1, -1):
         delta[t] += decay[t] * delta[t + 1]

@@ -40,4 +40,5 @@ def value_at(setting: Scheduled, frames: int, total_frames: int) -> float:
         return setting.start + (setting.end - setting.start) * progress
     if setting.shape == "cosine":
         return setting.end + (setting.start - setting.end) * (1.0 + math.cos(math.pi * progress)) / 2.0
-    return setting.start * (setting.end / setting.start) ** progress
+    factor: float = (setting.end / setting.start) ** progress
+    return setting.start * factor

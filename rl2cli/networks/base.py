@@ -10,7 +10,7 @@ from gymnasium import spaces
 from torch import nn
 
 from rl2cli.keys import Observation
-from rl2cli.options import Options
+from rl2cli.options import Options as OptionsModel
 
 
 class BaseNetwork(nn.Module, ABC):
@@ -25,11 +25,11 @@ class BaseNetwork(nn.Module, ABC):
         UsageError: The network cannot take this observation; the message says which network can.
     """
 
-    Options: ClassVar[type[Options]] = Options
+    Options: ClassVar[type[OptionsModel]] = OptionsModel
     out_features: int
     """Width of the features."""
 
-    def __init__(self, options: Options, observation_space: spaces.Space[Any], extra_features: int = 0) -> None:
+    def __init__(self, options: OptionsModel, observation_space: spaces.Space[Any], extra_features: int = 0) -> None:
         super().__init__()
         self.options = options
         self.observation_space = observation_space

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -32,7 +33,7 @@ class MLP(BaseNetwork):
     def __init__(self, options: MLPOptions, observation_space: spaces.Space[Any], extra_features: int = 0) -> None:
         super().__init__(options, observation_space, extra_features)
         widths = [flat_width(observation_space) + extra_features, *options.hidden_sizes]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
         self.norms = nn.ModuleList(nn.LayerNorm(b) for b in widths[1:]) if options.layer_norm else None
         self.activation = ACTIVATIONS[options.activation]
         self.out_features = widths[-1]
@@ -83,4 +84,6 @@ def flatten(space: spaces.Space[Any], observation: Observation) -> torch.Tensor:
         parts = observation.flatten(1).unbind(-1)
         sizes = space.nvec.reshape(-1).tolist()
         return torch.cat([F.one_hot(part, size) for part, size in zip(parts, sizes, strict=True)], -1).float()
-    return observation if observation.ndim == 2 and observation.dtype == torch.float32 else observation.flatten(1).float()
+    return (
+        observation if observation.ndim == 2 and observation.dtype == torch.float32 else observation.flatten(1).float()
+    )

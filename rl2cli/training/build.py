@@ -60,6 +60,7 @@ def build(spec: RunSpec) -> Parts:
         UsageError: The parts do not fit together; the message says which.
         MissingDependencyError: A backend is not installed.
     """
+    torch.set_num_threads(1)  # until the size of the networks is known: two threads initialise small ones far slower
     plan = plan_environments(spec)
     device, choice = choose_device(plan.spec)
     env = make_env_adapter(plan.spec.env, device=device)
@@ -72,9 +73,7 @@ def build(spec: RunSpec) -> Parts:
     torch.set_num_threads(threads)
     explicit = plan.spec.model_copy(update={"device": str(device), "threads": threads})
     choices = tuple(text for text in (choice, thread_choice, *plan.choices) if text)
-    return Parts(
-        Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit)
-    )
+    return Parts(Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit))
 
 
 def plan_environments(spec: RunSpec) -> Plan:
@@ -113,11 +112,13 @@ def require_device(device: torch.device) -> None:
     """
     if device.type == "cuda" and not torch.cuda.is_available():
         why = "this build of torch has no CUDA" if torch.version.cuda is None else "torch finds no CUDA device"
-        raise UsageError(f"device {str(device)!r} is not there: {why}", hint="device = \"cpu\" or \"auto\" works here")
+        raise UsageError(f"device {str(device)!r} is not there: {why}", hint='device = "cpu" or "auto" works here')
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UsageError(f"device {str(device)!r} is not there", hint=f"there are {torch.cuda.device_count()} CUDA devices")
+        raise UsageError(
+            f"device {str(device)!r} is not there", hint=f"there are {torch.cuda.device_count()} CUDA devices"
+        )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UsageError("device 'mps' is not there: it needs an Apple GPU", hint="device = \"cpu\" or \"auto\" works here")
+        raise UsageError("device 'mps' is not there: it needs an Apple GPU", hint='device = "cpu" or "auto" works here')
 
 
 def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | None]:

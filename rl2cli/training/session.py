@@ -23,6 +23,7 @@ from rl2cli.training.machine_facts import machine_facts
 from rl2cli.training.run_folder import RunFolder, find_run
 from rl2cli.training.signals import StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
+from rl2cli.training.trial import measure
 
 
 def train(
@@ -54,6 +55,40 @@ def train(
                 return _Session(parts, folder, view, command).run(stop, None)
         finally:
             parts.close()
+
+
+def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
+    """Build what the spec says, train nothing, and return its sizes and every automatic choice, for `--dry-run`.
+
+    The expected time is that of one untrained rollout and update, times the number of them.
+
+    Raises:
+        RL2Error: See `rl2cli.errors`.
+    """
+    parts = build(loaded.spec)
+    try:
+        trial = measure(parts)
+        spec = parts.plan.spec
+        return {
+            "name": spec.name,
+            "observation_space": str(parts.env.observation_space),
+            "action_space": str(parts.env.action_space),
+            "environments": spec.env.num_envs,
+            "resume": parts.env.resume,
+            "rollout_length": parts.algorithm.rollout_length,
+            "frames_per_iteration": trial.frames,
+            "iterations": -(-spec.total_frames // trial.frames),
+            "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
+            "rollout_megabytes": round(trial.rollout_bytes / 1e6, 3),
+            "device": spec.device,
+            "threads": spec.threads,
+            "workers": spec.env.workers,
+            "choices": list(parts.plan.choices),
+            "expected_seconds": round(trial.seconds * spec.total_frames / trial.frames, 1),
+            "expected_frames_per_second": round(trial.frames / trial.seconds),
+        }
+    finally:
+        parts.close()
 
 
 def resume(

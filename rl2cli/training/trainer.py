@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs.base import BaseEnvAdapter
-from rl2cli.keys import ACTION, ACTION_MASK, Trajectories
+from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
 from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
 from rl2cli.reporting.view import View
 from rl2cli.training.checkpoint import CheckpointStore
@@ -86,9 +86,7 @@ class Trainer:
         self.store, self.journal, self.view = store, journal, view
         self.schedule, self.metadata = schedule, metadata
         self.explore = algorithm.task.make_generator("policy")
-        self.rollout = Rollout(
-            algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device
-        )
+        self.rollout = Rollout(algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device)
         self.episodes = EpisodeStatistics(env.num_envs)
         self.frames = self.iteration = 0
         self.evaluation: Evaluation | None = None
@@ -96,6 +94,8 @@ class Trainer:
         self.saved_frames: int | None = None
         self.return_history: deque[float] = deque(maxlen=HISTORY)
         self.clock = Clock()
+        self.observation: Observation = {}
+        self.action_mask: torch.Tensor | None = None
         self.started = False
 
     # --- the loop ---
@@ -164,9 +164,7 @@ class Trainer:
             self.journal.event("first_update", self.frames)
         if self.view.due():
             progress = self.progress(metrics)
-            self.journal.speed(
-                self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares}
-            )
+            self.journal.speed(self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares})
             self.journal.flush()
             self.view.update(progress)
 
@@ -195,7 +193,7 @@ class Trainer:
         )
 
     def evaluate_if_due(self) -> bool:
-        """Evaluate where enough frames have passed since the last time; return whether the policy is the best so far."""
+        """Evaluate where enough frames have passed; return whether the policy is the best so far."""
         last = 0 if self.evaluation is None else self.evaluation.frames
         every = self.schedule.evaluate_every
         at_end = self.frames >= self.schedule.total_frames
@@ -276,7 +274,9 @@ class Trainer:
         self.best = Evaluation(**state["best"]) if state["best"] else None
         notes = []
         if state["environments"] is None or self.env.resume == "none":
-            notes.append("the running episodes cannot be restored: they begin anew, so the run goes on, but not exactly")
+            notes.append(
+                "the running episodes cannot be restored: they begin anew, so the run goes on, but not exactly"
+            )
             self.reset_environments()
         else:
             self.observation, info = self.env.set_state(state["environments"])
@@ -299,12 +299,8 @@ def _rank(evaluation: Evaluation) -> tuple[float, float]:
 
 
 def _as_best(evaluation: Evaluation) -> Evaluation:
-    from dataclasses import replace
-
     return replace(evaluation, is_best=True)
 
 
 def _evaluation_state(evaluation: Evaluation | None) -> dict[str, Any] | None:
-    from dataclasses import asdict
-
     return None if evaluation is None else asdict(evaluation)
