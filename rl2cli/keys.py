@@ -44,7 +44,7 @@ FINAL_INDEX = "final_index"
 def map_observation(function: Any, first: Observation, *others: Observation) -> Observation:
     """Apply `function` to the tensors of one or several observations of the same structure."""
     if isinstance(first, dict):
-        return {key: map_observation(function, first[key], *(other[key] for other in others)) for key in first}  # type: ignore[index, call-overload]  # the others are dicts where the first is one
+        return {key: map_observation(function, first[key], *(other[key] for other in others)) for key in first}  # type: ignore[index]  # the others are dicts where the first is one
     return function(first, *others)  # type: ignore[no-any-return]  # whatever `function` makes of tensors
 
 
