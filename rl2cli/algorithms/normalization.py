@@ -64,7 +64,7 @@ class ObservationNormalizer(nn.Module):
         self.moments: RunningMoments | None = None
         if isinstance(space, spaces.Dict):
             for key, child in space.spaces.items():
-                self.children_by_key[f"key_{key}"] = ObservationNormalizer(child, device)
+                self.children_by_key[_child_name(key)] = ObservationNormalizer(child, device)
         elif isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
             self.moments = RunningMoments(space.shape, device)
             self.register_buffer("shift", torch.zeros(space.shape, device=device))
@@ -90,9 +90,14 @@ class ObservationNormalizer(nn.Module):
             self.shift.copy_(-self.moments.mean * scale)
 
     def _child(self, key: str) -> ObservationNormalizer:
-        child = self.children_by_key[f"key_{key}"]
+        child = self.children_by_key[_child_name(key)]
         assert isinstance(child, ObservationNormalizer)
         return child
+
+
+def _child_name(key: str) -> str:
+    """Return a module name for a key of a Dict: torch allows no dot in it, and no name that a module already has."""
+    return "key_" + key.replace("%", "%25").replace(".", "%2E")
 
 
 class RewardNormalizer(nn.Module):

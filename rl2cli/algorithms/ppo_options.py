@@ -90,7 +90,11 @@ class PPOOptions(Options):
             )
         if self.minibatch_size == 1 and self.normalize_advantage:
             found.append(
-                Misfit("rollout_length", "a rollout of one frame has no advantages to standardise", "make it longer")
+                Misfit(
+                    "minibatch_size",
+                    "a minibatch of one frame has no advantages to standardise",
+                    "make it larger, or write normalize_advantage = false",
+                )
             )
         return found
 

@@ -187,7 +187,7 @@ def test_masks_are_never_violated(data: st.DataObject) -> None:
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
     distribution = make_distribution(space)
     outputs = scale * torch.randn(rows, distribution.num_outputs, generator=generator)
-    mask = torch.tensor([sum(row, []) for row in allowed])
+    mask = torch.tensor([[choice for part in row for choice in part] for row in allowed])
     assert mask.shape == (rows, mask_width(space))
     for action in (
         distribution.sample(outputs, torch.zeros(0), generator, mask),

@@ -1,0 +1,294 @@
+"""What PPO makes of a rollout, and how it learns from it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from ppo_task import VECTOR, make_ppo, random_batch, rollout_of
+
+from rl2cli.algorithms.ppo import PPO, Batch
+from rl2cli.algorithms.ppo_options import PPOOptions, nearest_divisors
+from rl2cli.algorithms.schedules import Schedule
+from rl2cli.errors import NonFiniteError
+
+DISCRETE = spaces.Discrete(2)
+SCALAR = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+
+
+def _reads_its_value(ppo: PPO) -> PPO:
+    """Make the critic say what the observation says."""
+    ppo._value = lambda observation: observation[..., 0]
+    return ppo
+
+
+def _column(*numbers: float) -> torch.Tensor:
+    return torch.tensor(numbers).unsqueeze(-1)
+
+
+def _flags(*numbers: int) -> torch.Tensor:
+    return torch.tensor(numbers, dtype=torch.bool).unsqueeze(-1)
+
+
+@pytest.mark.parametrize(
+    ("ending", "advantages"),
+    [
+        # gamma = lambda = 0.5. Row 3: 4 + 0.5 * 3 - 2 = 3.5; row 2 was no frame.
+        # Row 1 ends: 2 - 1 = 1. Row 0: 1 + 0.5 * 1 - 1 + 0.25 * 1 = 0.75
+        ("terminated", [0.75, 1.0, 3.5]),
+        # Row 1 is cut in a state worth 100: 2 + 50 - 1 = 51. Row 0: 0.5 + 0.25 * 51 = 13.25
+        ("truncated", [13.25, 51.0, 3.5]),
+    ],
+)
+def test_batch_by_hand_with_an_end_and_a_row_that_was_no_frame(ending: str, advantages: list[float]) -> None:
+    ppo = _reads_its_value(make_ppo(DISCRETE, SCALAR, num_envs=1, gamma=0.5, gae_lambda=0.5))
+    trajectories = rollout_of(
+        ppo,
+        _column(1.0, 1.0, 7.0, 2.0, 3.0).unsqueeze(-1),
+        torch.tensor([[0], [1], [1], [0]]),
+        reward=_column(1.0, 2.0, 9.0, 4.0),
+        valid=_flags(1, 1, 0, 1),
+        final_observation=torch.tensor([[100.0]]),
+        final_index=torch.tensor([[1, 0]]),
+        **{ending: _flags(0, 1, 0, 0)},
+    )
+    batch = ppo.make_batch(trajectories)
+    torch.testing.assert_close(batch.advantage, torch.tensor(advantages))
+    torch.testing.assert_close(batch.value, torch.tensor([1.0, 1.0, 2.0]))
+    torch.testing.assert_close(batch.value_target, batch.advantage + batch.value)
+    assert batch.action.tolist() == [0, 1, 0]
+    assert batch.observation.flatten().tolist() == [1.0, 1.0, 2.0]
+
+
+def test_old_log_probabilities_are_those_of_the_acting_policy() -> None:
+    ppo = make_ppo(spaces.Discrete(3))
+    observation = torch.randn(5, 2, 4)
+    action = torch.randint(0, 3, (4, 2))
+    batch = ppo.make_batch(rollout_of(ppo, observation, action))
+    expected = torch.log_softmax(ppo.policy_head(ppo.policy(observation[:4].flatten(0, 1))), -1)
+    torch.testing.assert_close(batch.log_prob, expected.gather(-1, action.reshape(-1, 1)).squeeze(-1).detach())
+    _, (*_, kl, clip_fraction) = ppo.loss(batch, 0.2, 0.0)  # nothing was learned yet
+    assert kl.abs() < 1e-6
+    assert clip_fraction == 0.0
+
+
+def test_a_masked_rollout_has_masked_log_probabilities() -> None:
+    ppo = make_ppo(spaces.Discrete(3), num_envs=1)
+    mask = torch.tensor([[True, False, True]]).expand(5, 1, 3).clone()
+    trajectories = rollout_of(ppo, torch.randn(5, 1, 4), torch.zeros(4, 1, dtype=torch.int64))
+    trajectories["action_mask"] = mask
+    batch = ppo.make_batch(trajectories)
+    outputs = trajectories["policy_output"].squeeze(1)[:, [0, 2]]
+    torch.testing.assert_close(batch.log_prob, outputs.log_softmax(-1)[:, 0])
+    _, (*_, kl, clip_fraction) = ppo.loss(batch, 0.2, 0.0)
+    assert kl.abs() < 1e-6
+    assert clip_fraction == 0.0
+
+
+def _random_rollout(ppo: PPO, length: int = 8, num_envs: int = 2, seed: int = 0) -> dict[str, Any]:
+    generator = torch.Generator().manual_seed(seed)
+    return rollout_of(
+        ppo,
+        torch.randn(length + 1, num_envs, 4, generator=generator),
+        torch.randint(0, 2, (length, num_envs), generator=generator),
+        reward=torch.randn(length, num_envs, generator=generator),
+    )
+
+
+def test_every_epoch_passes_over_every_frame_once_in_another_order() -> None:
+    ppo = make_ppo(DISCRETE, minibatch_size=4, epochs=3)
+    seen: list[list[float]] = []
+    learn = ppo._learn
+
+    def spy(batch: Batch, *coefficients: float) -> torch.Tensor:
+        seen.append(batch.value_target.tolist())
+        return learn(batch, *coefficients)
+
+    ppo._learn = spy
+    trajectories = _random_rollout(ppo)
+    frames = sorted(ppo.make_batch(trajectories).value_target.tolist())
+    metrics = ppo.update(trajectories, 16)
+    assert [len(part) for part in seen] == [4] * 12
+    epochs = [list(itertools.chain(*seen[k : k + 4])) for k in (0, 4, 8)]
+    assert all(sorted(epoch) == frames for epoch in epochs)
+    assert epochs[0] != epochs[1] != epochs[2]
+    assert metrics["loss/epochs"] == 3.0
+
+
+def test_update_is_a_plain_loop_of_torch_adam() -> None:
+    ours = make_ppo(DISCRETE, minibatch_size=16, epochs=4, entropy_coef=0.01, learning_rate=1e-2)
+    theirs = make_ppo(DISCRETE, minibatch_size=16, entropy_coef=0.01)
+    trajectories = _random_rollout(ours)
+    parameters = [p for p in theirs.parameters() if p.numel()]
+    adam = torch.optim.Adam(parameters, lr=1e-2, eps=1e-5)
+    batch = theirs.make_batch(trajectories)
+    for _ in range(4):
+        adam.zero_grad()
+        theirs.loss(batch, 0.2, 0.01)[0].backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 0.5)
+        adam.step()
+    ours.update(trajectories, 16)
+    for one, other in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_epochs_stop_when_the_policy_has_moved_far() -> None:
+    ppo = make_ppo(DISCRETE, minibatch_size=4, epochs=50, target_kl=0.01, learning_rate=3e-2)
+    assert 1.0 <= ppo.update(_random_rollout(ppo), 16)["loss/epochs"] < 50.0
+
+
+def test_the_learning_rate_follows_the_kl_and_is_saved() -> None:
+    ppo = make_ppo(DISCRETE, adaptive_kl=0.01, learning_rate=1.0)
+    for kl, factor in [(0.03, 1 / 1.5), (0.012, 1 / 1.5), (0.001, 1.0), (0.001, 1.5)]:
+        ppo._adapt_learning_rate(kl)
+        assert ppo.adaptive_factor == pytest.approx(factor)
+    for kl, limit in [(9.0, 0.01), (0.0, 100.0)]:
+        for _ in range(50):
+            ppo._adapt_learning_rate(kl)
+        assert ppo.adaptive_factor == pytest.approx(limit)
+    other = make_ppo(DISCRETE, adaptive_kl=0.01, learning_rate=1.0)
+    other.load_state_dict(ppo.state_dict())
+    assert other.adaptive_factor == ppo.adaptive_factor
+
+
+def test_schedules_are_functions_of_absolute_frames() -> None:
+    ppo = make_ppo(DISCRETE, total_frames=100, learning_rate=Schedule(start=1e-2, end=0.0))
+    assert ppo.update(_random_rollout(ppo), 25)["loss/learning_rate"] == pytest.approx(0.75e-2)
+    assert ppo.update(_random_rollout(ppo), 100)["loss/learning_rate"] == 0.0
+
+
+@pytest.mark.parametrize("bad", ["reward", "observation"])
+def test_a_loss_that_is_not_finite_names_what_was_wrong_and_keeps_the_weights(bad: str) -> None:
+    ppo = make_ppo(DISCRETE)
+    trajectories = _random_rollout(ppo)
+    trajectories[bad][3, 1] = float("nan")
+    before = {key: value.clone() for key, value in ppo.state_dict().items() if isinstance(value, torch.Tensor)}
+    with pytest.raises(NonFiniteError, match=r"loss/.*advantage, value_target"):
+        ppo.update(trajectories, 16)
+    after = ppo.state_dict()
+    assert all(torch.equal(value, after[key]) for key, value in before.items() if key != "optimizer.learning_rate")
+
+
+def test_a_whole_rollout_without_a_frame_teaches_nothing() -> None:
+    ppo = make_ppo(DISCRETE)
+    trajectories = _random_rollout(ppo, length=1)
+    trajectories["valid"] = torch.zeros_like(trajectories["valid"])
+    before = ppo.optimizer.flat.clone()
+    ppo.update(trajectories, 0)
+    assert torch.equal(ppo.optimizer.flat, before)
+
+
+def test_a_minibatch_of_one_frame_is_not_standardised_to_nothing() -> None:
+    ppo = make_ppo(DISCRETE, minibatch_size=2)
+    trajectories = _random_rollout(ppo, length=2)
+    trajectories["valid"][0, 0] = False  # three frames: minibatches of one and two
+    ppo.update(trajectories, 3)
+    assert all(parameter.isfinite().all() for parameter in ppo.parameters())
+
+
+def test_acting_and_updating_use_the_same_statistics() -> None:
+    ppo = make_ppo(DISCRETE, normalize_observation=True, normalize_reward=True, epochs=1)
+    trajectories = _random_rollout(ppo)
+    trajectories["observation"] = trajectories["observation"] * 5 + 3
+    mean = trajectories["observation"][:-1].flatten(0, 1).mean(0)
+    ppo.update(trajectories, 16)
+    torch.testing.assert_close(ppo.normalizer.moments.mean.float(), mean)
+    flat = trajectories["observation"][:-1].flatten(0, 1)
+    again = rollout_of(ppo, trajectories["observation"], trajectories["action"])
+    batch = ppo.make_batch(again)
+    deviation = flat.std(0, correction=0)
+    torch.testing.assert_close(batch.observation, (flat - mean) / deviation, atol=1e-5, rtol=1e-5)
+
+
+def test_rows_that_were_no_frame_leave_the_statistics_alone() -> None:
+    ppo = make_ppo(DISCRETE, normalize_observation=True, normalize_reward=True)
+    trajectories = _random_rollout(ppo)
+    trajectories["observation"][3, 0] = 1e6
+    trajectories["reward"][3, 0] = 1e6
+    trajectories["valid"] = trajectories["valid"].clone()
+    trajectories["valid"][3, 0] = False
+    ppo._update_statistics(trajectories)
+    assert ppo.normalizer.moments.count == ppo.reward_normalizer.moments.count == 15
+    assert ppo.normalizer.moments.mean.abs().max() < 10
+    assert ppo.reward_normalizer.moments.mean.abs() < 10
+
+
+def test_act_deterministically_and_by_chance() -> None:
+    ppo = make_ppo(spaces.Discrete(3))
+    observation = torch.randn(500, 4)
+    first = ppo.act(observation)
+    assert torch.equal(first["action"], first["policy_output"].argmax(-1))
+    drawn = ppo.act(observation, torch.Generator().manual_seed(0))["action"]
+    assert len(drawn.unique()) == 3
+    assert torch.equal(drawn, ppo.act(observation, torch.Generator().manual_seed(0))["action"])
+
+
+def test_first_weights_are_orthogonal_and_the_first_policy_is_nearly_uniform() -> None:
+    ppo = make_ppo(spaces.Discrete(3))
+    weight = ppo.policy.layers[0].weight  # [16, 4]: its columns are orthogonal with length √2
+    torch.testing.assert_close(weight.T @ weight, 2.0 * torch.eye(4), atol=1e-5, rtol=0)
+    assert (ppo.policy.layers[0].bias == 0).all()
+    rows = ppo.policy_head.weight
+    torch.testing.assert_close(rows @ rows.T, 1e-4 * torch.eye(3), atol=1e-8, rtol=0)
+    plain = make_ppo(spaces.Discrete(3), orthogonal_init=False)
+    weight = plain.policy.layers[0].weight
+    assert (weight.T @ weight - 2.0 * torch.eye(4)).abs().max() > 0.1
+
+
+def test_composite_and_continuous_actions_go_through_an_update() -> None:
+    space = spaces.Dict({"arm": spaces.Box(-1.0, 1.0, (2,), np.float32), "grip": spaces.Discrete(3)})
+    for action_space in (space, spaces.Box(-1.0, 1.0, (2, 2), np.float32), spaces.MultiBinary(3)):
+        ppo = make_ppo(action_space)
+        observation = torch.randn(9, 2, 4)
+        flat = ppo.act(observation[:8].flatten(0, 1), torch.Generator().manual_seed(0))["action"]
+        trajectories = rollout_of(ppo, observation, flat.clone().unflatten(0, (8, 2)), reward=torch.randn(8, 2))
+        before = ppo.optimizer.flat.clone()
+        metrics = ppo.update(trajectories, 16)
+        assert all(np.isfinite(value) for value in metrics.values())
+        assert not torch.equal(ppo.optimizer.flat, before)
+
+
+def test_statistics_and_optimiser_are_part_of_its_state() -> None:
+    ppo = make_ppo(DISCRETE, normalize_observation=True, normalize_reward=True)
+    ppo.update(_random_rollout(ppo), 16)
+    other = make_ppo(DISCRETE, seed=3, normalize_observation=True, normalize_reward=True)
+    other.load_state_dict(ppo.state_dict())
+    other.generators["minibatches"].set_state(ppo.generators["minibatches"].get_state())
+    trajectories = _random_rollout(ppo, seed=2)
+    for algorithm in (ppo, other):
+        algorithm.update(trajectories, 32)
+    for key, value in ppo.state_dict().items():
+        if isinstance(value, torch.Tensor):
+            assert torch.equal(value, other.state_dict()[key]), key
+
+
+@pytest.mark.parametrize(
+    ("whole", "size", "expected"), [(1024, 100, [64, 128]), (12, 5, [4, 6]), (8, 9, [8]), (7, 0, [1])]
+)
+def test_nearest_divisors(whole: int, size: int, expected: list[int]) -> None:
+    assert nearest_divisors(whole, size) == expected
+
+
+def test_sizes_that_do_not_fit_are_told() -> None:
+    (misfit,) = PPOOptions(rollout_length=128, minibatch_size=100).misfits(8, 10_000)
+    assert misfit.key == "minibatch_size"
+    assert "1024 frames" in misfit.message
+    assert "64 and 128" in (misfit.hint or "")
+    assert PPOOptions().misfits(8, 10_000) == []
+    keys = {misfit.key for misfit in PPOOptions(minibatch_size=1).misfits(8, 10_000)}
+    assert keys == {"minibatch_size"}
+    assert PPOOptions(minibatch_size=1, normalize_advantage=False).misfits(8, 10_000) == []
+    both = PPOOptions(adaptive_kl=0.01, learning_rate=Schedule(start=1.0, end=0.5))
+    assert [misfit.key for misfit in both.misfits(8, 10_000)] == ["adaptive_kl"]
+
+
+def test_loss_takes_dict_observations() -> None:
+    space = spaces.Dict({"a": VECTOR, "b": spaces.Discrete(3)})
+    ppo = make_ppo(DISCRETE, space)
+    batch = random_batch(make_ppo(DISCRETE), 6)
+    batch = batch._replace(observation={"a": batch.observation, "b": torch.tensor([0, 1, 2, 0, 1, 2])})
+    assert ppo.loss(batch.select(slice(0, 4)), 0.2, 0.0)[0].isfinite()
