@@ -141,6 +141,6 @@ def test_plain_observations_share_memory_unless_they_cannot() -> None:
 @pytest.mark.parametrize("space", [spaces.Text(5), spaces.Dict({"a": spaces.Sequence(spaces.Discrete(2))})])
 def test_unsupported_spaces_are_refused_with_those_that_are(space: spaces.Space[Any]) -> None:
     for refuse in (observation_space, action_leaves):
-        with pytest.raises(UsageError, match="space (Text|Sequence) is not supported") as caught:
+        with pytest.raises(UsageError, match=r"space (Text|Sequence) is not supported") as caught:
             refuse(space)
         assert caught.value.hint == "supported: Box, Discrete, MultiDiscrete, MultiBinary, and Dict and Tuple of these"

@@ -28,7 +28,7 @@ def test_installed_packages_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_the_refusal_names_the_option() -> None:
-    with pytest.raises(UsageError, match="env.id would import the module 'os'") as caught:
+    with pytest.raises(UsageError, match=r"env\.id would import the module 'os'") as caught:
         trust.require_allowed("os", "env.id")
     assert caught.value.hint is not None
     assert "--allow-import os" in caught.value.hint

@@ -72,18 +72,34 @@ class ObservationBuffer:
             value = _at(raw, path)
             array[index] = value if start is None else value - start
 
-    def check(self, raw: Any, who: str) -> None:
-        """Raise an EnvironmentFault if the parts of one observation have not the shapes and kinds of the space."""
+    def write_batch(self, raw: Any) -> None:
+        """Copy the observations of all environments."""
+        if self._plain is not None:
+            self._plain[...] = raw
+            return
+        for path, array, start in self._leaves:
+            value = _at(raw, path)
+            array[...] = value if start is None else value - start
+
+    def check(self, raw: Any, who: str, batch: bool = False) -> None:
+        """Raise an EnvironmentFault if an observation, or a batch of N, has not the shapes and kinds of the space."""
         for path, array, _ in self._leaves:
             name = ".".join(["observation", *map(str, path)])
             try:
                 value = np.asarray(_at(raw, path))
             except (KeyError, IndexError, TypeError) as error:
                 raise EnvironmentFault(f"{who}: {name} is missing, got {type(raw).__name__}") from error
-            if value.shape != array.shape[1:]:
-                raise EnvironmentFault(f"{who}: {name} has shape {value.shape}, its space says {array.shape[1:]}")
+            expected = array.shape if batch else array.shape[1:]
+            if value.shape != expected:
+                raise EnvironmentFault(f"{who}: {name} has shape {value.shape}, its space says {expected}")
             if value.dtype.kind not in ("fiub" if array.dtype.kind == "f" else "iub"):
                 raise EnvironmentFault(f"{who}: {name} has dtype {value.dtype}, its space says {array.dtype}")
+
+
+def allocate_buffers(space: Space, num_envs: int, mask_width: int) -> StepBuffers:
+    """Return buffers in memory of this process; the arguments are those of `step_layout`."""
+    layout = step_layout(space, num_envs, mask_width)
+    return StepBuffers(space, {name: np.zeros(shape, dtype) for name, (shape, dtype) in layout.items()})
 
 
 class StepBuffers:
@@ -112,7 +128,7 @@ class StepBuffers:
         return {} if self._mask is None else {"action_mask": self._mask}
 
     def step(self, ended: bool) -> Step:
-        """Return the buffers as a `Step`; `ended` says whether any episode did."""
+        """Return the buffers as a `Step` of frames only; `ended` says whether any episode did."""
         reward, terminated, truncated = self._tensors
         final = self.final.tensors if ended else None
         return Step(self.observation.tensors, reward, terminated, truncated, final, None, self.info())

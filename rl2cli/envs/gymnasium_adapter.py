@@ -47,7 +47,8 @@ class GymnasiumAdapter(BaseEnvAdapter):
         from gymnasium.wrappers import FrameStackObservation
 
         self.device = torch.device("cpu")
-        self.env = make(self.options, gymnasium.make, render_mode=self.render_mode, disable_env_checker=True)
+        drawing = {} if self.render_mode is None else {"render_mode": self.render_mode}
+        self.env = make(self.options, gymnasium.make, disable_env_checker=True, **drawing)
         if self.options.frame_stack > 1:
             self.env = FrameStackObservation(self.env, self.options.frame_stack)
         world = getattr(self.env.unwrapped, "world", None)

@@ -9,14 +9,15 @@ import torch
 
 from rl2cli.envs import numpy_state
 from rl2cli.envs.base import BaseEnvAdapter, Step
+from rl2cli.envs.buffers import allocate_buffers
 from rl2cli.envs.gymnasium_make import make
 from rl2cli.envs.gymnasium_options import GymnasiumOptions
 from rl2cli.envs.masks import as_mask, find_mask, without_mask
 from rl2cli.envs.seeding import joint_seed
 from rl2cli.errors import EnvironmentFault, UsageError
-from rl2cli.keys import ACTION_MASK, Observation, map_observation
+from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
-from rl2cli.spaces import Array, action_leaves, allocate, observation_space, to_backend_batch, to_tensors
+from rl2cli.spaces import Array, action_leaves, mask_width, observation_space, to_backend_batch
 
 
 class GymnasiumVectorAdapter(BaseEnvAdapter):
@@ -54,6 +55,10 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         exact = self.render_mode is None and resets_itself and numpy_state.is_exact(native)
         self.resume = "state" if exact else "none"
         self.has_action_mask = find_mask(*native.reset(seed=0)) is not None
+        masked = mask_width(self.action_space) if self.has_action_mask else 0
+        self._buffers = allocate_buffers(self._raw_space, self.num_envs, masked)
+        self._valid = np.ones(self.num_envs, dtype=np.bool_)
+        self._valid_tensor = torch.from_numpy(self._valid)
         self._forget()
         # Gymnasium's own check of every action costs a fifth of CartPole's step; the policy's are in the space.
         native.action_space.contains = _always
@@ -74,30 +79,29 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         except Exception as error:
             raise self._fault("reset", error) from error
         self._forget()
-        self._observation = to_tensors(self._raw_space, raw)
-        self._info = self._masks(raw, info)
-        return self._observation, self._info
+        self._buffers.observation.check(raw, self.options.id, batch=True)
+        self._show(raw, info)
+        return self._buffers.observation.tensors, self._buffers.info()
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
+        actions = to_backend_batch(self.action_space, action.cpu().numpy())
         try:
-            raw, reward, terminated, truncated, info = self._env.step(
-                to_backend_batch(self.action_space, action.cpu().numpy())
-            )
+            raw, reward, terminated, truncated, info = self._env.step(actions)
         except Exception as error:
             raise self._fault("step", error) from error
         self._steps += 1
-        terminated, truncated = _array(terminated, np.bool_), _array(truncated, np.bool_)
-        step = Step(
-            to_tensors(self._raw_space, raw),
-            torch.from_numpy(_array(reward, np.float32)),
-            torch.from_numpy(terminated),
-            torch.from_numpy(truncated),
-        )
-        if self.has_action_mask:
-            step.info = self._masks(raw, info)
-        self._finish(step, terminated | truncated, info)
-        self._observation, self._info = step.observation, step.info
+        # Copies into arrays that tensors already view are cheaper than new tensors over the backend's arrays.
+        buffers = self._buffers
+        if self._steps == 1:
+            self._check_first(raw, {"reward": reward, "terminated": terminated, "truncated": truncated})
+        self._show(raw, info)
+        buffers.reward[...] = reward
+        buffers.terminated[...] = terminated
+        buffers.truncated[...] = truncated
+        done = buffers.terminated | buffers.truncated
+        step = buffers.step(bool(np.count_nonzero(done)))
+        self._finish(step, done, raw, info)
         return step
 
     def render(self) -> np.ndarray:
@@ -111,10 +115,11 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         """Return the environment's attributes and the current observation, or None if they are not all of its state."""
         if self.resume == "none":
             return None
+        buffers = self._buffers
         return {
             "environment": numpy_state.capture(self._env),
-            "observation": map_observation(lambda tensor: tensor.numpy().copy(), self._observation),
-            "info": {key: value.numpy().copy() for key, value in self._info.items()},
+            "observation": {str(index): array.copy() for index, array in enumerate(buffers.observation.arrays)},
+            "action_mask": None if buffers.action_mask is None else buffers.action_mask.copy(),
             "reset_next": np.zeros(self.num_envs, np.bool_) if self._reset_next is None else self._reset_next.copy(),
         }
 
@@ -124,9 +129,11 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         numpy_state.restore(self._env, state["environment"])
         waiting = np.array(state["reset_next"], dtype=np.bool_)
         self._reset_next = waiting if waiting.any() else None
-        self._observation = map_observation(lambda array: torch.from_numpy(np.array(array)), state["observation"])
-        self._info = {key: torch.from_numpy(np.array(value)) for key, value in state["info"].items()}
-        return self._observation, self._info
+        for index, array in enumerate(self._buffers.observation.arrays):
+            array[...] = state["observation"][str(index)]
+        if self._buffers.action_mask is not None:
+            self._buffers.action_mask[...] = state["action_mask"]
+        return self._buffers.observation.tensors, self._buffers.info()
 
     def close(self) -> None:
         """Close the environment."""
@@ -148,47 +155,50 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
             )
         return finishers[mode]
 
-    def _finish_next_step(self, step: Step, done: Array, info: dict[str, Any]) -> None:
-        del info
+    def _finish_next_step(self, step: Step, done: Array, raw: Any, info: dict[str, Any]) -> None:
+        del raw, info
         if self._reset_next is not None:
-            step.valid = torch.from_numpy(~self._reset_next)
+            np.logical_not(self._reset_next, out=self._valid)
+            step.valid = self._valid_tensor
         self._reset_next = None
-        if np.count_nonzero(done):
+        if step.final_observation is not None:
             self._reset_next = done
             step.final_observation = step.observation
 
-    def _finish_same_step(self, step: Step, done: Array, info: dict[str, Any]) -> None:
-        if not np.count_nonzero(done):
+    def _finish_same_step(self, step: Step, done: Array, raw: Any, info: dict[str, Any]) -> None:
+        del raw
+        if step.final_observation is None:
             return
         given = info.get("final_obs")
         if given is None:
             raise EnvironmentFault(f"{self.options.id}: an episode ended and info['final_obs'] is missing")
-        if not (isinstance(given, np.ndarray) and given.dtype == np.object_):
-            step.final_observation = to_tensors(self._raw_space, given)
-            return
-        final = allocate(self.observation_space, (self.num_envs,))
-        for index in np.flatnonzero(done):
-            one = to_tensors(self._raw_space, _batch_of_one(given[index]))
-            map_observation(lambda target, row, at=index: target[at].copy_(row[0]), final, one)
-        step.final_observation = final
+        if isinstance(given, np.ndarray) and given.dtype == np.object_:  # one object per environment
+            for index in np.flatnonzero(done):
+                self._buffers.final.write(int(index), given[index])
+        else:
+            self._buffers.final.write_batch(given)
 
-    def _finish_disabled(self, step: Step, done: Array, info: dict[str, Any]) -> None:
-        del info
-        if not np.count_nonzero(done):
+    def _finish_disabled(self, step: Step, done: Array, raw: Any, info: dict[str, Any]) -> None:
+        if step.final_observation is None:
             return
-        step.final_observation = map_observation(torch.clone, step.observation)
-        step.terminated, step.truncated = step.terminated.clone(), step.truncated.clone()
-        raw, info = self._env.reset(options={"reset_mask": done.copy()})
-        step.observation = to_tensors(self._raw_space, raw)
-        if self.has_action_mask:
-            mask = torch.from_numpy(done)
-            fresh = self._masks(raw, info)[ACTION_MASK]
-            step.info = {ACTION_MASK: torch.where(mask[:, None], fresh, step.info[ACTION_MASK])}
+        self._buffers.final.write_batch(raw)
+        before = None if self._buffers.action_mask is None else self._buffers.action_mask.copy()
+        self._show(*self._env.reset(options={"reset_mask": done.copy()}))
+        if before is not None and self._buffers.action_mask is not None:
+            self._buffers.action_mask[~done] = before[~done]
 
-    def _masks(self, raw: Any, info: dict[str, Any]) -> dict[str, Any]:
-        if not self.has_action_mask:
-            return {}
-        return {ACTION_MASK: torch.from_numpy(as_mask(find_mask(raw, info), self.action_space, (self.num_envs,)))}
+    def _show(self, raw: Any, info: dict[str, Any]) -> None:
+        self._buffers.observation.write_batch(raw)
+        if self._buffers.action_mask is not None:
+            self._buffers.action_mask[...] = as_mask(find_mask(raw, info), self.action_space, (self.num_envs,))
+
+    def _check_first(self, raw: Any, vectors: dict[str, Any]) -> None:
+        self._buffers.observation.check(raw, self.options.id, batch=True)
+        for name, values in vectors.items():
+            if np.shape(values) != (self.num_envs,):
+                raise EnvironmentFault(
+                    f"{self.options.id}: {name} has shape {np.shape(values)}, not ({self.num_envs},)"
+                )
 
     def _forget(self) -> None:
         self._steps = 0
@@ -204,16 +214,3 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
 def _always(action: Any) -> bool:
     del action
     return True
-
-
-def _array(values: Any, dtype: type) -> Array:
-    array = np.asarray(values)
-    return array if array.dtype == dtype and array.flags.writeable else array.astype(dtype)
-
-
-def _batch_of_one(raw: Any) -> Any:
-    if isinstance(raw, dict):
-        return {key: _batch_of_one(part) for key, part in raw.items()}
-    if isinstance(raw, tuple):
-        return tuple(_batch_of_one(part) for part in raw)
-    return np.asarray(raw)[None]

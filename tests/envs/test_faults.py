@@ -27,14 +27,19 @@ def test_an_exception_names_environment_seed_and_step(toy: Make) -> None:
     ("name", "message"),
     [
         ("WrongShape", r"environment 0: observation has shape \(3,\), its space says \(2,\)"),
+        ("FlatReward", r"FlatReward-v0: reward has shape \(3, 1\), not \(3,\)"),
         ("WrongLater", r"environment 0: reward should be a number, got array\(\[1.\]\)"),
     ],
 )
 def test_a_broken_contract_is_found_at_the_first_step(toy: Make, name: str, message: str) -> None:
     env = toy(name)
-    with pytest.raises(EnvironmentFault, match=message):
+
+    def begin() -> None:
         env.reset(np.arange(3))
         next(walk(env, 1))
+
+    with pytest.raises(EnvironmentFault, match=message):
+        begin()
 
 
 def test_not_a_number_is_found_in_a_whole_rollout(toy: Make) -> None:

@@ -102,5 +102,5 @@ def test_native_form_cannot_reset_some_rows(make: Make) -> None:
 def test_native_exception_is_a_fault(make: Make) -> None:
     env = make("CartPole-v1")
     env.reset(np.arange(3))
-    with pytest.raises(EnvironmentFault, match="CartPole-v1 .* raised ValueError in step"):
+    with pytest.raises(EnvironmentFault, match=r"CartPole-v1 .* raised ValueError in step"):
         env.step(torch.zeros(2, dtype=torch.int64))

@@ -77,4 +77,5 @@ def test_same_step_takes_apart_composite_last_observations(toy: Make) -> None:
         final = step.final_observation
         assert isinstance(final, dict)
         assert final["1"]["image"].dtype == torch.uint8
-        assert bool((final["0"] >= 0).all()) and bool((final["0"] < 9).all())
+        assert bool((final["0"] >= 0).all())
+        assert bool((final["0"] < 9).all())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from rl2cli.spec.model import EnvSpec
 
 
 @pytest.fixture(autouse=True)
-def _no_process_is_left() -> None:
+def _no_process_is_left() -> Iterator[None]:
     yield
     assert [child for child in multiprocessing.active_children() if child.name.startswith("rl2-worker")] == []
 
@@ -72,7 +73,7 @@ def test_a_hanging_worker_is_ended() -> None:
 def test_setup_errors_keep_their_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rl2cli.trust._granted", set())
     table = {"id": "toy_environments:Counter-v0", "num_envs": 1, "vectorization": "single"}
-    with pytest.raises(UsageError, match="worker 0 .*'toy_environments', which is not allowed"):
+    with pytest.raises(UsageError, match=r"worker 0 .*'toy_environments', which is not allowed"):
         make_env_adapter(table, workers=1)
 
 

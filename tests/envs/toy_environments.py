@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -16,7 +16,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 class Counter(gymnasium.Env[Any, Any]):
     """Observes (episode, t); episodes last 3, 4 or 5 steps and end in turn terminated and truncated."""
 
-    metadata = {"render_modes": ["rgb_array"]}
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["rgb_array"]}
     observation_space = spaces.Box(-1.0, 1e6, (2,), np.float32)
     action_space = spaces.Discrete(3, start=5)
 
@@ -173,15 +173,24 @@ def same_step_masked(num_envs: int, **_: Any) -> SyncVectorEnv[Any, Any]:
     return synchronous(AutoresetMode.SAME_STEP, MaskInInfo, num_envs)
 
 
+class FlatReward(SyncVectorEnv[Any, Any]):
+    def step(self, actions: Any) -> Any:
+        observation, reward, *rest = super().step(actions)
+        return (observation, reward[:, None], *rest)
+
+
+def flat_reward(num_envs: int, **_: Any) -> FlatReward:
+    return FlatReward([Counter] * num_envs, autoreset_mode=AutoresetMode.SAME_STEP)
+
+
 def silent(num_envs: int, **_: Any) -> SyncVectorEnv[Any, Any]:
     made = same_step(num_envs)
     made.metadata = {}
     return made
 
 
-for environment in (
-    Counter, Rich, MaskInInfo, MaskInObservation, Raises, NotANumber, WrongShape, WrongLater, Unseeded, Dies, Hangs, Slow
-):  # fmt: skip
+BROKEN = (Raises, NotANumber, WrongShape, WrongLater, Unseeded, Dies, Hangs, Slow)
+for environment in (Counter, Rich, MaskInInfo, MaskInObservation, *BROKEN):
     gymnasium.register(f"{environment.__name__}-v0", environment)
 for name, maker in {
     "NextStep": next_step,
@@ -190,5 +199,6 @@ for name, maker in {
     "SameStepRich": same_step_rich,
     "SameStepMasked": same_step_masked,
     "Silent": silent,
+    "FlatReward": flat_reward,
 }.items():
     gymnasium.register(f"{name}-v0", Counter, vector_entry_point=maker)
