@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 
+from rl2cli.durable import explained
 from rl2cli.reporting.progress import Evaluation
 from rl2cli.reporting.record import RecordFile
 from rl2cli.reporting.tensorboard import TensorBoardWriter
+from rl2cli.text import printable
 from rl2cli.training.run_folder import RunFolder
 
 CURVE_POINTS = 2000
@@ -39,6 +42,8 @@ class Journal:
     ) -> None:
         self.metrics = RecordFile(folder.metrics)
         self.timings = RecordFile(folder.timings)
+        with explained("opening log.txt"):
+            self._log = folder.log.open("a", encoding="utf-8")
         self.problem = self.metrics.truncate_to(metrics_offset) if metrics_offset is not None else None
         """What is wrong with metrics.jsonl where it could not be cut back."""
         purge_step = start_frames + 1 if start_frames else None
@@ -69,8 +74,11 @@ class Journal:
             self._tensorboard.scalars(evaluation.frames, values)
 
     def event(self, name: str, frames: int, **values: object) -> None:
-        """Record something that happened, with the time of day."""
+        """Record something that happened, with the time of day; all but speeds are also a line of log.txt."""
         self.timings.append({"event": name, "time": time.time(), "frames": frames, **values})
+        if name != "speed":
+            details = "".join(f"  {key} {value}" for key, value in values.items())
+            self._log.write(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}") + "\n")
 
     def speed(self, frames: int, values: Mapping[str, float]) -> None:
         """Record rates and shares of time."""
@@ -81,11 +89,15 @@ class Journal:
     def flush(self, *, fsync: bool = False) -> int:
         """Write what waits; return the size of metrics.jsonl, which a checkpoint keeps."""
         self.timings.flush()
+        with explained("writing log.txt"):
+            self._log.flush()
         return self.metrics.flush(fsync=fsync)
 
     def close(self) -> None:
         """Write everything and close the files."""
         self.metrics.close()
         self.timings.close()
+        with explained("writing log.txt"):
+            self._log.close()
         if self._tensorboard is not None:
             self._tensorboard.close()

@@ -169,7 +169,7 @@ class _Session:
             for note in [*notes, *([journal.problem] if journal.problem else [])]:
                 self.view.message(note, warning=True)
                 journal.event("note", start_frames, text=note)
-            journal.event("start" if checkpoint is None else "resume", start_frames)
+            journal.event("start" if checkpoint is None else "resume", start_frames, choices=self.parts.plan.choices)
             status = trainer.run(stop)
         except RL2Error as error:
             journal.event("failed", trainer.frames, error=error.message)
@@ -177,6 +177,7 @@ class _Session:
         finally:
             facts.join()
             summary = self._finish(trainer, status)
+            journal.event("end", trainer.frames, status=status)
             journal.close()
             store.close()
         self.view.stop(summary)
