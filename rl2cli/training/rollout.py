@@ -90,7 +90,8 @@ class Rollout:
         self.is_init[1:] = starts[:-1]
         self.is_init &= self.valid
         self.next_is_init = starts[-1].clone()
-        final_index = self.done.nonzero()  # [K, 2]
+        self.final_index = final_index = self.done.nonzero()  # [K, 2]
+        self.final_observation = self._final_observation(final_index)
         trajectories = {
             OBSERVATION: self.observation,
             **self.chosen,
@@ -100,7 +101,7 @@ class Rollout:
             DONE: self.done.unsqueeze(-1),
             VALID: self.valid.unsqueeze(-1),
             IS_INIT: self.is_init.unsqueeze(-1),
-            FINAL_OBSERVATION: self._final_observation(final_index),
+            FINAL_OBSERVATION: self.final_observation,
             FINAL_INDEX: final_index,
         }
         if self.action_mask is not None:
@@ -108,13 +109,20 @@ class Rollout:
         return trajectories
 
     def check_finite(self) -> None:
-        """Check that every reward and observation of the rollout is a number.
+        """Check that every reward and observation of the finished rollout is a number.
 
         Raises:
             NonFiniteError: Names the tensor, the environment and the step of the rollout.
         """
         _check("reward", self.reward)
+        map_observation(self._check_final, self.final_observation)
         map_observation(lambda tensor: _check("observation", tensor), self.observation)
+
+    def _check_final(self, tensor: torch.Tensor) -> None:
+        """Raise where `tensor` [K, ...] holds NaN or infinity."""
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            t, n = self.final_index[(~tensor.isfinite()).nonzero()[0, 0]].tolist()
+            raise _not_finite("last observation of an episode", t, n)
 
     def _final_observation(self, final_index: torch.Tensor) -> Observation:
         if not self._finals:
@@ -150,8 +158,11 @@ def _check(name: str, tensor: torch.Tensor) -> None:
     if not tensor.is_floating_point() or tensor.isfinite().all():
         return
     t, n = (~tensor.isfinite()).nonzero()[0, :2].tolist()
-    step = max(t - 1, 0) if name == "observation" else t
-    raise NonFiniteError(
+    raise _not_finite(name, max(t - 1, 0) if name == "observation" else t, n)
+
+
+def _not_finite(name: str, step: int, n: int) -> NonFiniteError:
+    return NonFiniteError(
         f"environment {n} returned a {name} that is not finite, at step {step} of the rollout",
         hint="check the environment's arithmetic; the last checkpoint is good",
     )
