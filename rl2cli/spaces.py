@@ -182,6 +182,12 @@ def mask_width(space: Space) -> int:
     return sum(sum(leaf.sizes) for leaf in action_leaves(space))
 
 
+def action_array(actions: torch.Tensor) -> Array:
+    """Return the policy's actions as an array: over the same memory on the CPU, else a copy."""
+    array: Array = actions.numpy() if actions.is_cpu else actions.cpu().numpy()
+    return array
+
+
 def to_backend_batch(space: Space, actions: Array) -> Any:
     """Return the policy's actions [N, *act] as a Gymnasium batch of `space`.
 

@@ -17,7 +17,7 @@ from rl2cli.envs.seeding import joint_seed
 from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
-from rl2cli.spaces import Array, action_leaves, mask_width, observation_space, to_backend_batch
+from rl2cli.spaces import Array, action_array, action_leaves, mask_width, observation_space, to_backend_batch
 
 
 class GymnasiumVectorAdapter(BaseEnvAdapter):
@@ -85,7 +85,7 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
-        actions = to_backend_batch(self.action_space, action.cpu().numpy())
+        actions = to_backend_batch(self.action_space, action_array(action))
         try:
             raw, reward, terminated, truncated, info = self._env.step(actions)
         except Exception as error:

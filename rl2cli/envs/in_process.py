@@ -18,6 +18,7 @@ from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
 from rl2cli.spaces import (
     Array,
+    action_array,
     action_dtype,
     action_leaves,
     action_shape,
@@ -109,7 +110,7 @@ class InProcessBatch(BaseEnvAdapter):
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
-        actions = np.array(action.cpu().numpy())  # a copy: it is logged
+        actions = np.array(action_array(action))  # a copy: it is logged
         ended = False
         for index, row in enumerate(to_backend_rows(self.action_space, actions)):
             ended |= self._step(index, row)

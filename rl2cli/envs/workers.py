@@ -27,7 +27,7 @@ from rl2cli.envs.worker_process import ENDED, FAILED, VALUE, Assignment, Failure
 from rl2cli.errors import EnvironmentFault, RL2Error, UsageError
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
-from rl2cli.spaces import action_dtype, action_shape, observation_space
+from rl2cli.spaces import action_array, action_dtype, action_shape, observation_space
 from rl2cli.trust import granted
 
 TIME_LIMIT = 300.0
@@ -116,7 +116,7 @@ class WorkerBatch(BaseEnvAdapter):
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
-        self._actions[...] = action.cpu().numpy()
+        self._actions[...] = action_array(action)
         self._send("step")
         return self._buffers.step(any(self._receive_all()))
 
