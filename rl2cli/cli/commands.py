@@ -14,18 +14,48 @@ class Command(NamedTuple):
     section: str
     summary: str
     """One line for `rl2 --help`."""
+    needs_torch: bool = False
+    """Whether it always comes to import torch."""
+    examples: tuple[str, ...] = ()
+    """Command lines for its own help."""
 
 
 TRAINING = "Training"
 BEFORE = "Before a run"
 AFTER = "After a run"
 
+_TRAIN_EXAMPLES = (
+    "rl2 train runs/cartpole.toml",
+    "rl2 train runs/cartpole.toml --seed 2 --set algorithm.learning_rate=3e-4",
+    "rl2 train my.toml --dry-run",
+    "rl2 train my.toml --json > result.json",
+)
+
 COMMANDS = {
     command.name: command
     for command in (
-        Command("train", "rl2cli.cli.train:train", TRAINING, "Train what a run spec says; leaves a run folder"),
-        Command("resume", "rl2cli.cli.resume:resume", TRAINING, "Go on with a run from its newest valid checkpoint"),
-        Command("infer", "rl2cli.cli.infer:infer", AFTER, "Run a trained policy and measure its return"),
+        Command(
+            "train",
+            "rl2cli.cli.train:train",
+            TRAINING,
+            "Train what a run spec says; leaves a run folder",
+            needs_torch=True,
+            examples=_TRAIN_EXAMPLES,
+        ),
+        Command(
+            "resume",
+            "rl2cli.cli.resume:resume",
+            TRAINING,
+            "Go on with a run from its newest valid checkpoint",
+            needs_torch=True,
+        ),
+        Command(
+            "infer",
+            "rl2cli.cli.infer:infer",
+            AFTER,
+            "Run a trained policy and measure its return",
+            needs_torch=True,
+        ),
         Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
         Command(
             "list", "rl2cli.cli.list:list_names", BEFORE, "List algorithms, networks, adapters, environments, specs"
@@ -39,8 +69,10 @@ COMMANDS = {
 }
 """Name → command, in the order of `rl2 --help`."""
 
-PLANNED = ("register", "register-adapter", "register-network", "register-algorithm")
-PLANNED += ("init", "new", "check-env", "report", "compare", "export")
+PLANNED = (
+    *("register", "register-adapter", "register-network", "register-algorithm"),
+    *("init", "new", "check-env", "report", "compare", "export"),
+)
 """Commands of the design that are not there yet; named as such, never taken for a typing error."""
 
 

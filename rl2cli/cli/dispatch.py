@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from rl2cli.cli import startup
 from rl2cli.cli.commands import COMMANDS, PLANNED, Command, overview
-from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush
-from rl2cli.errors import PluginError, UsageError, suggestion
+from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all
+from rl2cli.errors import UsageError, suggestion
 
 if TYPE_CHECKING:
     import typer
@@ -24,6 +27,8 @@ _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` say and return the exit code; every error is explained on stderr."""
+    collects_garbage = gc.isenabled()
+    startup.begin()
     be_lenient()
     words = list(arguments)
     own = words[: words.index("--")] if "--" in words else words
@@ -41,7 +46,11 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # the one place where an error becomes words and an exit code
         from rl2cli.cli.failure import report
 
-        return report(error, debug=debug, as_json="--json" in own)
+        code = report(error, debug=debug, as_json="--json" in own)
+        flush_all()
+    finally:
+        if collects_garbage:
+            gc.enable()
     return code
 
 
@@ -75,6 +84,8 @@ def _find(name: str) -> Command:
 
 def _invoke(command: Command, arguments: list[str]) -> int:
     """Parse `arguments` and call the command's function; what it returns is the exit code."""
+    if command.needs_torch and not {"-h", "--help"} & set(arguments):
+        startup.preload_torch()
     import typer
 
     from rl2cli.cli.usage import explained
@@ -94,10 +105,7 @@ def _completion(words: list[str]) -> int:
     """Answer a shell that asks for completions, or install them; the only time when every command is imported."""
     app = _app(add_completion=True)
     for command in COMMANDS.values():
-        try:
-            _add(app, command)
-        except PluginError:
-            continue
+        _add(app, command)
     sys.argv[1:] = words
     app(prog_name="rl2")
     return 0
@@ -110,8 +118,7 @@ def _app(*, add_completion: bool = False) -> typer.Typer:
 
 
 def _add(app: typer.Typer, command: Command) -> None:
-    from rl2cli.registry import import_target
-
-    function: Any = import_target(command.target, what=f"command {command.name!r}")
-    epilog = getattr(function, "epilog", None)
+    module, _, name = command.target.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    epilog = "\n".join(["Examples:\n\n\b", *command.examples]) if command.examples else None
     app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(function)

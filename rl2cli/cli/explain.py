@@ -8,7 +8,7 @@ import typer
 
 from rl2cli.cli.option_text import option_lines
 from rl2cli.cli.output import emit
-from rl2cli.errors import UsageError, suggestion
+from rl2cli.errors import UsageError, nearest
 
 
 def explain(
@@ -28,6 +28,7 @@ def explain(
             known += [(f"{table}.{row.name}", f"{plugins.name_key} = {name!r}", row) for row in rows]
     found = [item for item in known if item[0] == key or item[0].startswith(f"{key}.")]
     if not found:
-        hint = suggestion(key, [name for name, _, _ in known]) or "`rl2 show ppo` lists the options of ppo"
+        near = nearest(key, [name for name, _, _ in known], count=1)
+        hint = f"did you mean {near[0]!r}?" if near else "`rl2 show ppo` lists the options of ppo"
         raise UsageError(f"there is no setting {key!r}", hint=hint)
     emit("\n".join(line for name, owner, row in found for line in option_lines(row, name=name, owner=owner)))

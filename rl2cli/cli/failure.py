@@ -7,10 +7,11 @@ import linecache
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from rl2cli.cli.output import CYAN, RED, coloured, emit_json, say
+from rl2cli.cli.output import CYAN, RED, StdoutClosedError, coloured, emit_json, say
 from rl2cli.errors import RL2Error, StorageError
 from rl2cli.text import printable
 from rl2cli.trust import is_allowed
@@ -24,14 +25,15 @@ _LIBRARIES |= {"rich", "safetensors", "filelock", "tensorboard", "ale_py", "Box2
 def report(error: Exception, *, debug: bool = False, as_json: bool = False) -> int:
     """Explain `error` on stderr, and on stdout too where JSON was asked for; return the exit code."""
     frames = _plugin_frames(error)
-    known = _known(error) or _of_plugin(error, frames)
+    known = _known(error) or (_of_plugin(error) if frames else None)
     if debug or known is None:
         say(printable("".join(traceback.format_exception(error)), keep_newlines=True))
     shown = known or _bug(error)
     explain(shown, frames)
     if as_json:
         answer = {"message": shown.message, "place": shown.place, "hint": shown.hint}
-        emit_json({"error": answer, "exit_code": shown.exit_code})
+        with suppress(StdoutClosedError):
+            emit_json({"error": answer, "exit_code": shown.exit_code})
     return shown.exit_code
 
 
@@ -53,11 +55,8 @@ def _known(error: Exception) -> RL2Error | None:
     return None
 
 
-def _of_plugin(error: Exception, frames: list[_Frame]) -> RL2Error | None:
-    """Return `error` as a plugin's where the user has let one in and it was raised there, or None."""
-    if any(is_allowed(frame.module) for frame in frames):
-        return RL2Error(f"a plugin raised {type(error).__name__}: {error}")
-    return None
+def _of_plugin(error: Exception) -> RL2Error:
+    return RL2Error(f"a plugin raised {type(error).__name__}: {error}")
 
 
 def _bug(error: Exception) -> RL2Error:
@@ -100,16 +99,26 @@ class _Frame(NamedTuple):
         return [place, f"    {printable(source)}"] if source else [place]
 
 
-def _plugin_frames(error: BaseException) -> list[_Frame]:
-    """Return the frames of the exception behind `error` that are in neither rl2 nor a library, innermost last."""
-    origin = error
-    while origin.__cause__ is not None:
-        origin = origin.__cause__
-    frames = [
+def _plugin_frames(error: Exception) -> list[_Frame]:
+    """Return a plugin's own frames in the exception behind `error`, innermost last; none where it is not a plugin's.
+
+    What rl2 explains itself has its cause in a plugin where frames of neither rl2 nor a library are in it; anything
+    else is a plugin's only if it passed through a module that the user let in.
+    """
+    if not isinstance(error, RL2Error):
+        return [frame for frame in _frames(error) if is_allowed(frame.module)]
+    if error.__cause__ is None:
+        return []
+    return [frame for frame in _frames(error.__cause__) if not _is_library(frame.module)]
+
+
+def _frames(error: BaseException) -> list[_Frame]:
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return [
         _Frame(str(frame.f_globals.get("__name__", "")), frame.f_code.co_filename, line, frame.f_code.co_name)
-        for frame, line in traceback.walk_tb(origin.__traceback__)
+        for frame, line in traceback.walk_tb(error.__traceback__)
     ]
-    return [frame for frame in frames if not _is_library(frame.module)]
 
 
 def _is_library(module: str) -> bool:

@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit, emit_json, note
 from rl2cli.cli.parameters import AllowImport, AsJson, Device, Quiet, Seed, whole_number
+from rl2cli.cli.startup import imported
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.trust import allow_import as grant
 
@@ -52,7 +53,10 @@ def infer(
     found = find(run, quiet=quiet)
     from rl2cli.inference.benchmark import benchmark
 
+    imported()
     if found.checkpoint is not None:
+        if checkpoint != "best":
+            raise UsageError("a checkpoint's folder and --checkpoint both name a checkpoint", hint="give one of them")
         checkpoint = str(found.checkpoint)
     result = benchmark(
         str(found.path),
@@ -62,6 +66,8 @@ def infer(
         seed=seed,
         device=device or "auto",
     )
+    for text in result["notes"]:
+        note(f"warning: {text}")
     emit_json(result) if as_json else emit(_as_text(result))
 
 
@@ -93,7 +99,7 @@ def _as_text(result: dict[str, Any]) -> str:
             f"range       {number(result['min_return'])} to {number(result['max_return'])}, "
             f"standard deviation {number(result['std_return'])}",
             f"length      {number(result['mean_length'])} steps",
-            f"checkpoint  {result['checkpoint']}, {count(result['frames'])} frames",
+            f"checkpoint  {count(result['frames'])} frames, {result['checkpoint']}",
             f"speed       {rate(result['frames_per_second'])} frames/s",
         )
     )

@@ -19,9 +19,7 @@ def option_lines(row: OptionRow, *, name: str = "", owner: str = "") -> list[str
         name: What to call it in place of its own name.
         owner: The plugin it belongs to, where that is not clear.
     """
-    default = (
-        row.default if row.default == "required" else f"default {row.default}" if row.default else "no default"
-    )
+    default = row.default if row.default == "required" else f"default {row.default}" if row.default else "no default"
     facts = ", ".join(filter(None, (row.type, row.allowed, default, f"with {owner}" if owner else "")))
     indent = " " * 6
     description = textwrap.wrap(row.description, WIDTH, initial_indent=indent, subsequent_indent=indent)

@@ -52,6 +52,17 @@ def flush() -> None:
         raise StdoutClosedError from error
 
 
+def flush_all() -> None:
+    """Hand on everything printed so far, as far as anybody takes it."""
+    try:
+        flush()
+    except (StdoutClosedError, OSError):
+        abandon_stdout()
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def abandon_stdout() -> None:
     """Send what is left of stdout nowhere, so that Python says nothing about it when it ends."""
     with contextlib.suppress(OSError, ValueError):

@@ -9,6 +9,8 @@ import typer
 from rl2cli.cli.found_run import find
 from rl2cli.cli.output import emit, emit_json, without_colour
 from rl2cli.cli.parameters import AllowImport, AsJson, Quiet, Run, whole_number
+from rl2cli.cli.startup import imported
+from rl2cli.errors import UsageError
 from rl2cli.trust import allow_import as grant
 
 
@@ -30,13 +32,18 @@ def resume(
     Everything but the total is as the run began; the folder of the run is printed on stdout when it has ended.
     """
     grant(allow_import or [])
-    path = find(run, quiet=quiet).path
+    found = find(run, quiet=quiet)
+    if found.checkpoint is not None:
+        raise UsageError(
+            "a run is resumed from its newest checkpoint, not from one that is named", hint=f"rl2 resume {found.path}"
+        )
     from rl2cli.reporting.view import make_view
     from rl2cli.training import session
 
+    imported()
     view = make_view("quiet" if quiet else "json" if as_json else "auto", no_color=without_colour())
     try:
-        summary = session.resume(str(path), total_frames=frames, view=view, command=context.obj)
+        summary = session.resume(str(found.path), total_frames=frames, view=view, command=context.obj)
     finally:
         view.close()
     emit_json(summary.to_json()) if as_json else emit(summary.run_dir)

@@ -106,11 +106,11 @@ def _row(line: str) -> dict[str, Any] | None:
 def _table(evaluations: list[dict[str, Any]]) -> list[str]:
     if not evaluations:
         return []
-    rows = [("frames", "return", "+/-", "stochastic")]
+    rows = [["frames", "return", "+/-", "stochastic"]]
     for row in evaluations[-LAST_EVALUATIONS:]:
         values = (row.get(key) for key in ("mean_return", "interval", "stochastic_mean"))
         texts = (significant(value) if isinstance(value, float) else str(value or "-") for value in values)
-        rows.append((count(row["frames"]), *texts))
+        rows.append([count(row["frames"]), *texts])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     earlier = len(evaluations) - LAST_EVALUATIONS
     heading = "evaluations" + (f" (the last {LAST_EVALUATIONS} of {count(len(evaluations))})" if earlier > 0 else "")

@@ -9,6 +9,7 @@ import typer
 
 from rl2cli.cli.output import emit, emit_json, note, without_colour
 from rl2cli.cli.parameters import AllowImport, AsJson, Device, Overrides, Quiet, Seed, whole_number
+from rl2cli.cli.startup import imported
 from rl2cli.errors import UsageError
 from rl2cli.trust import allow_import as grant
 
@@ -54,18 +55,10 @@ def train(
     from rl2cli.reporting.view import make_view
     from rl2cli.training import session
 
+    imported()
     view = make_view("quiet" if quiet else "json" if as_json else "auto", no_color=without_colour())
     try:
         summary = session.train(loaded, run_dir=run_dir, view=view, command=context.obj)
     finally:
         view.close()
     emit_json(summary.to_json()) if as_json else emit(summary.run_dir)
-
-
-train.epilog = (  # type: ignore[attr-defined]  # read by the dispatcher, which hands it to Typer
-    "Examples:\n\n\b\n"
-    "rl2 train runs/cartpole.toml\n"
-    "rl2 train runs/cartpole.toml --seed 2 --set algorithm.learning_rate=3e-4\n"
-    "rl2 train my.toml --dry-run\n"
-    "rl2 train my.toml --json > result.json"
-)

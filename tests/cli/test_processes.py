@@ -1,0 +1,119 @@
+"""The command as a process: what it imports, and how it meets pipes, signals and closed streams."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+RL2 = [sys.executable, "-m", "rl2cli"]
+MODULES_AFTER = """
+import sys
+from rl2cli.cli import main
+for command in sys.argv[1:]:
+    try:
+        main(command.split())
+    except SystemExit:
+        pass
+sys.stdout = sys.stderr
+print("\\nmodules:", *sys.modules)
+"""
+
+
+def modules_after(*commands: str, cwd: Path, **variables: str) -> tuple[set[str], str]:
+    """Return the modules that a process has after some commands, and its stdout."""
+    done = subprocess.run(
+        [sys.executable, "-c", MODULES_AFTER, *commands],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env={**os.environ, **variables},
+    )
+    return set(done.stderr.rpartition("\nmodules: ")[2].split()), done.stdout
+
+
+def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run([*RL2, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("commands", "unwanted"),
+    [
+        (["--help"], {"torch", "gymnasium", "rich", "pydantic", "typer"}),
+        (["train --help"], {"torch", "gymnasium", "rich", "pydantic"}),
+        (
+            [
+                *("list", "show ppo", "show cartpole.toml", "explain env.num_envs", "validate cartpole.toml", "schema"),
+                *("show", "resume", "train cartpole.toml --set a=1"),  # errors, each
+            ],
+            {"torch", "gymnasium", "rich"},
+        ),
+    ],
+    ids=["help", "help of a command", "commands without training"],
+)
+def test_imports_no_more_than_it_needs(tmp_path: Path, commands: list[str], unwanted: set[str]) -> None:
+    modules, stdout = modules_after(*commands, cwd=tmp_path)
+    assert "rl2cli.cli.dispatch" in modules
+    assert stdout
+    assert not unwanted & modules
+
+
+def test_completion_imports_no_torch(tmp_path: Path) -> None:
+    asked = {"_RL2_COMPLETE": "complete_bash", "COMP_WORDS": "rl2 tr", "COMP_CWORD": "1"}
+    modules, stdout = modules_after("", cwd=tmp_path, **asked)
+    assert stdout.split() == ["train"]
+    assert "typer" in modules
+    assert "torch" not in modules
+
+
+def test_exit_code_and_streams(tmp_path: Path) -> None:
+    done = run("show", "pppo", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert "\x1b" not in done.stderr
+
+
+def test_spec_error_does_not_wait_for_torch(tmp_path: Path) -> None:
+    done = run("train", "nope.toml", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: there is no file 'nope.toml'\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes of a POSIX shell")
+@pytest.mark.parametrize(
+    ("arguments", "code", "stderr"),
+    [
+        ("schema", 141, ""),
+        ("bogus --json", 2, "error: unknown command 'bogus'\n\nhint: `rl2 --help` lists the commands\n"),
+    ],
+)
+def test_reader_that_goes_away_is_no_error(tmp_path: Path, arguments: str, code: int, stderr: str) -> None:
+    pipe = f"(sleep 0.2; exec {' '.join(RL2)} {arguments}) | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", pipe], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{code}\n", stderr)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_full_stdout_is_a_storage_error(tmp_path: Path) -> None:
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [*RL2, "schema"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
+    assert (done.returncode, done.stderr) == (5, "error: the disk refused: No space left on device\n")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="closing of streams as a POSIX shell does it")
+def test_closed_streams_are_survived(tmp_path: Path) -> None:
+    done = subprocess.run(["bash", "-c", f"{' '.join(RL2)} list >&- 2>&-"], cwd=tmp_path, timeout=60)
+    assert done.returncode == 0
+
+
+def test_narrow_encoding_is_survived(tmp_path: Path) -> None:
+    done = run("show", "ppo", cwd=tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("ppo, algorithm")
