@@ -10,7 +10,8 @@ from typing import Any
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
-from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.base import BaseEnvAdapter, Step
+from rl2cli.envs.checker import check_first_step
 from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
 from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
 from rl2cli.reporting.view import View
@@ -96,7 +97,7 @@ class Trainer:
         self.clock = Clock()
         self.observation: Observation = {}
         self.action_mask: torch.Tensor | None = None
-        self.started = False
+        self.started = self.checked = False
 
     # --- the loop ---
 
@@ -134,9 +135,16 @@ class Trainer:
             step = self.env.step(chosen[ACTION])
             after = time.perf_counter()
             clock.environment += after - before
+            if not self.checked:
+                self.check(observation, step)
             rollout.store(t, chosen, step)
         self.observation, self.action_mask = rollout.at(rollout.length)
         return rollout.finish()
+
+    def check(self, observation: Observation, step: Step) -> None:
+        """Check the first step of a session against the adapter contract: [N] against [N, 1] broadcasts silently."""
+        check_first_step(self.env, observation, step)
+        self.checked = True
 
     def learn(self, trajectories: Trajectories) -> dict[str, float]:
         """Update the algorithm with a rollout and count its frames."""
