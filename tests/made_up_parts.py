@@ -26,7 +26,7 @@ class Constant(gymnasium.Env[Any, Any]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         super().reset(seed=seed)
-        self.t, self.offset = self.offset % HORIZON, 0  # the first episodes end at different times
+        self.t = 0 if seed is None else self.offset  # in a vector, the first episodes end at different times
         return np.array([self.t], np.float32), {}
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:

@@ -115,8 +115,8 @@ class Rollout:
             NonFiniteError: Names the tensor, the environment and the step of the rollout.
         """
         _check("reward", self.reward)
-        map_observation(self._check_final, self.final_observation)
         map_observation(lambda tensor: _check("observation", tensor), self.observation)
+        map_observation(self._check_final, self.final_observation)
 
     def _check_final(self, tensor: torch.Tensor) -> None:
         """Raise where `tensor` [K, ...] holds NaN or infinity."""

@@ -103,7 +103,7 @@ def resume(
     Args:
         run: A run's folder, `"latest"` or None for the last one started here.
         view: What the user sees.
-        total_frames: New total of frames; schedules keep the total they began with.
+        total_frames: New total of frames, kept by later resumes; schedules keep the total they began with.
         command: The command line, for the record.
 
     Raises:
@@ -115,6 +115,7 @@ def resume(
         checkpoint = store.newest()
         store.close()
         spec = spec_from_dict(checkpoint.metadata["spec"])
+        total_frames = total_frames or checkpoint.metadata.get("total_frames")
         parts = build(spec)
         try:
             return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
@@ -160,7 +161,7 @@ class _Session:
             journal,
             self.view,
             self._schedule(),
-            {"spec": spec_to_dict(self.spec)},
+            {"spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
         )
         status: Status = "failed"
         try:

@@ -26,8 +26,15 @@ def _adapter(env_id: str, num_envs: int = 3, **options: Any) -> BaseEnvAdapter:
 
 
 @pytest.fixture(
-    params=["MadeUpConstant-v0", "MadeUpNested-v0", "MadeUpConstantNEXT_STEP-v0", "MadeUpConstantSAME_STEP-v0"]
-    + ["MadeUpConstantDISABLED-v0", "CartPole-v1", "Pendulum-v1"]
+    params=[
+        "MadeUpConstant-v0",
+        "MadeUpConstantNEXT_STEP-v0",
+        "MadeUpConstantSAME_STEP-v0",
+        "MadeUpConstantDISABLED-v0",
+        "MadeUpNested-v0",
+        "CartPole-v1",
+        "Pendulum-v1",
+    ]
 )
 def env(request: pytest.FixtureRequest) -> Iterator[BaseEnvAdapter]:
     with closing(_adapter(request.param)) as adapter:
@@ -175,5 +182,5 @@ def test_a_final_observation_that_is_not_finite_is_found() -> None:
                 step.final_observation[1] = float("nan")
             rollout.store(t, {"action": torch.zeros(2, dtype=torch.int64)}, step)
         rollout.finish()
-        with pytest.raises(NonFiniteError, match="environment 1 .*observation.* step 4"):
+        with pytest.raises(NonFiniteError, match=r"environment 1 .*observation.* step 4"):
             rollout.check_finite()
