@@ -32,7 +32,8 @@ class Finding:
 def check_first_step(adapter: BaseEnvAdapter, observation: Observation, step: Step) -> None:
     """Refuse an adapter whose first observation or step has not the shapes and dtypes of the contract.
 
-    Values outside the declared bounds are `check_adapter`'s business: many environments leave theirs now and then.
+    Values outside the declared bounds are `check_adapter`'s business, as many environments leave theirs now and then;
+    numbers that are not finite are the Trainer's, after each rollout.
 
     Raises:
         EnvironmentFault: It has not; the message has every difference.
@@ -102,7 +103,7 @@ def step_findings(adapter: BaseEnvAdapter, step: Any, *, bounds: bool = True) ->
     if adapter.has_action_mask:
         wanted = torch.zeros(num_envs, mask_width(adapter.action_space), dtype=torch.bool)
         found += _tensor_findings(ACTION_MASK, wanted, step.info.get(ACTION_MASK))
-    return found if found else _value_findings(adapter, step)
+    return found if found else _value_findings(adapter, step, finite=bounds)
 
 
 def check_adapter(adapter: BaseEnvAdapter, steps: int = 200, seed: int = 0) -> list[Finding]:
@@ -172,9 +173,9 @@ def _reset_findings(step: Step, waiting: torch.Tensor) -> list[Finding]:
     return []
 
 
-def _value_findings(adapter: BaseEnvAdapter, step: Step) -> list[Finding]:
+def _value_findings(adapter: BaseEnvAdapter, step: Step, *, finite: bool) -> list[Finding]:
     found = []
-    if not bool(torch.isfinite(step.reward).all()):
+    if finite and not bool(torch.isfinite(step.reward).all()):
         found.append(Finding("reward", "finite numbers", str(step.reward.tolist())))
     done = step.terminated | step.truncated
     if not bool(done.any()):
