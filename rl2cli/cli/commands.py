@@ -14,8 +14,6 @@ class Command(NamedTuple):
     section: str
     summary: str
     """One line for `rl2 --help`."""
-    needs_torch: bool = False
-    """Whether it always comes to import torch."""
     examples: tuple[str, ...] = ()
     """Command lines for its own help."""
 
@@ -39,7 +37,6 @@ COMMANDS = {
             "rl2cli.cli.train:train",
             TRAINING,
             "Train what a run spec says; leaves a run folder",
-            needs_torch=True,
             examples=_TRAIN_EXAMPLES,
         ),
         Command(
@@ -47,14 +44,12 @@ COMMANDS = {
             "rl2cli.cli.resume:resume",
             TRAINING,
             "Go on with a run from its newest valid checkpoint",
-            needs_torch=True,
         ),
         Command(
             "infer",
             "rl2cli.cli.infer:infer",
             AFTER,
             "Run a trained policy and measure its return",
-            needs_torch=True,
         ),
         Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
         Command(

@@ -84,8 +84,6 @@ def _find(name: str) -> Command:
 
 def _invoke(command: Command, arguments: list[str]) -> int:
     """Parse `arguments` and call the command's function; what it returns is the exit code."""
-    if command.needs_torch and not {"-h", "--help"} & set(arguments):
-        startup.preload_torch()
     import typer
 
     from rl2cli.cli.usage import explained

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl2cli.cli.output import CYAN, RED, StdoutClosedError, coloured, emit_json, say
-from rl2cli.errors import RL2Error, StorageError
+from rl2cli.errors import RL2Error, Stopped, StorageError
 from rl2cli.text import printable
 from rl2cli.trust import is_allowed
 
@@ -67,7 +67,8 @@ def _bug(error: Exception) -> RL2Error:
 
 
 def _plain(error: RL2Error, frames: Sequence[_Frame]) -> str:
-    lines = [f"error: {printable(error.message)}"]
+    mark = "" if isinstance(error, Stopped) else "error: "  # the user wanted it to stop
+    lines = [f"{mark}{printable(error.message)}"]
     lines += [f"  --> {printable(error.place)}"] if error.place else []
     if frames:
         lines += ["", *(line for frame in frames for line in frame.lines())]

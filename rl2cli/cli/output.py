@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import sys
 from typing import TextIO
@@ -36,6 +35,8 @@ def emit_json(value: object) -> None:
     Raises:
         StdoutClosedError: its reader has gone.
     """
+    import json
+
     emit(json.dumps(value, indent=2, default=str, allow_nan=False))
 
 

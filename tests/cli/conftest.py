@@ -18,7 +18,6 @@ def rl2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
     """Runs `rl2` in this process, in an empty folder, without grants from other tests."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(trust, "_granted", set())
-    monkeypatch.setattr("rl2cli.cli.startup.preload_torch", lambda: None)
 
     def call(*arguments: object) -> Ended:
         code = main([str(argument) for argument in arguments])

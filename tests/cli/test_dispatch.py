@@ -13,6 +13,7 @@ from command_runner import Ended, Rl2
 from rl2cli import __version__, trust
 from rl2cli.cli import output
 from rl2cli.cli.commands import COMMANDS, PLANNED, overview
+from rl2cli.errors import Stopped
 
 
 @pytest.fixture
@@ -87,6 +88,14 @@ def test_a_full_disk_is_exit_code_5(rl2: Rl2, list_does: Callable[[Callable[[], 
 
     list_does(fail)
     assert rl2("list") == Ended(5, "", "error: the disk refused: No space left on device\n  --> outputs/run.json\n")
+
+
+def test_a_run_that_was_stopped_is_no_error(rl2: Rl2, list_does: Callable[[Callable[[], None]], None]) -> None:
+    def stop() -> None:
+        raise Stopped("stopped by SIGTERM and saved", signal_number=15, hint="go on with: rl2 resume run")
+
+    list_does(stop)
+    assert rl2("list") == Ended(143, "", "stopped by SIGTERM and saved\n\nhint: go on with: rl2 resume run\n")
 
 
 def test_interrupt_is_exit_code_130_without_words(rl2: Rl2, list_does: Callable[[Callable[[], None]], None]) -> None:

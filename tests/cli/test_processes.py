@@ -78,7 +78,7 @@ def test_exit_code_and_streams(tmp_path: Path) -> None:
     assert "\x1b" not in done.stderr
 
 
-def test_spec_error_does_not_wait_for_torch(tmp_path: Path) -> None:
+def test_spec_error_of_a_process(tmp_path: Path) -> None:
     done = run("train", "nope.toml", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: there is no file 'nope.toml'\n")
