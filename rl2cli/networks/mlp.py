@@ -86,5 +86,7 @@ def flatten(space: spaces.Space[Any], observation: Observation) -> torch.Tensor:
         sizes = space.nvec.reshape(-1).tolist()
         return torch.cat([F.one_hot(part, size) for part, size in zip(parts, sizes, strict=True)], -1).float()
     return (
-        observation if observation.ndim == 2 and observation.dtype == torch.float32 else observation.flatten(1).float()
+        observation
+        if observation.ndim == 2 and observation.dtype == torch.float32
+        else observation.unsqueeze(-1).flatten(1).float()
     )
