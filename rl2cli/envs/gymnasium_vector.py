@@ -17,7 +17,15 @@ from rl2cli.envs.seeding import joint_seed
 from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
-from rl2cli.spaces import Array, action_array, action_leaves, mask_width, observation_space, to_backend_batch
+from rl2cli.spaces import (
+    Array,
+    Space,
+    action_array,
+    action_leaves,
+    mask_width,
+    observation_space,
+    to_backend_batch,
+)
 
 
 class GymnasiumVectorAdapter(BaseEnvAdapter):
@@ -62,6 +70,11 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         self._forget()
         # Gymnasium's own check of every action costs a fifth of CartPole's step; the policy's are in the space.
         native.action_space.contains = _always
+
+    @property
+    def raw_space(self) -> Space:
+        """Space of an observation as the environment gives it, without its mask."""
+        return self._raw_space
 
     def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start new episodes in all environments, from one seed made of all seeds.

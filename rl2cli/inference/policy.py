@@ -40,7 +40,7 @@ class Policy:
         self.spec = spec
         self.checkpoint = checkpoint
         self.run_dir = run_dir
-        self.observation_space = env.observation_space
+        self.observation_space = getattr(env, "raw_space", env.observation_space)
         self.action_space = env.action_space
         self._env = env
         self._generator = make_generator(spec.seed, "load_policy", algorithm.task.device)
@@ -57,7 +57,9 @@ class Policy:
         tensors = map_observation(
             lambda tensor: tensor.to(self.algorithm.task.device), to_tensors(self.observation_space, batched)
         )
-        mask = None if action_mask is None else torch.as_tensor(action_mask, dtype=torch.bool).unsqueeze(0)
+        mask = None
+        if action_mask is not None:
+            mask = torch.as_tensor(action_mask, dtype=torch.bool, device=self.algorithm.task.device).unsqueeze(0)
         chosen = self.algorithm.act(tensors, self._generator if stochastic else None, mask)
         return to_backend_rows(self.action_space, chosen[ACTION].cpu().numpy())[0]
 

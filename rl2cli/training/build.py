@@ -121,6 +121,15 @@ def require_device(device: torch.device) -> None:
         raise UsageError("device 'mps' is not there: it needs an Apple GPU", hint='device = "cpu" or "auto" works here')
 
 
+def on_this_machine(spec: RunSpec) -> tuple[RunSpec, list[str]]:
+    """Return the spec of a run from elsewhere with a device that is there, and in words what that changed."""
+    try:
+        choose_device(spec)
+    except UsageError as error:
+        return spec.model_copy(update={"device": "auto"}), [f"{error.message}; the run goes on on another device"]
+    return spec, []
+
+
 def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | None]:
     """Return torch's thread count and, where it was automatic, a sentence about it."""
     if spec.threads != "auto":

@@ -15,7 +15,7 @@ from rl2cli.reporting.progress import RunFacts, Status, Summary
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
 from rl2cli.spec.model import RunSpec
-from rl2cli.training.build import Parts, build
+from rl2cli.training.build import Parts, build, on_this_machine
 from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
 from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.journal import Journal
@@ -114,7 +114,8 @@ def resume(
         store = CheckpointStore(folder.checkpoints)
         checkpoint = store.newest()
         store.close()
-        spec = spec_from_dict(checkpoint.metadata["spec"])
+        spec, moved = on_this_machine(spec_from_dict(checkpoint.metadata["spec"]))
+        checkpoint.notes.extend(moved)
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
         parts = build(spec)
         try:

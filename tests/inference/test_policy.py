@@ -141,3 +141,13 @@ def test_continuous_actions_are_inside_their_bounds(tmp_path: Path) -> None:
         actions = [policy(np.array([1.0, 0.0, 0.5], np.float32), stochastic=True) for _ in range(50)]
         assert all(policy.action_space.contains(action) for action in actions)
         assert len({float(action[0]) for action in actions}) > 5
+
+
+def test_it_takes_observations_as_the_environment_has_them(tmp_path: Path) -> None:
+    spec = {**SPEC, "env": {"id": "Blackjack-v1", "num_envs": 8, "workers": 0}, "total_frames": 128}
+    summary = rl2cli.train(spec, run_dir=tmp_path / "run")
+    with closing(rl2cli.load_policy(summary.run_dir)) as policy, closing(gymnasium.make("Blackjack-v1")) as env:
+        observation, _ = env.reset(seed=0)
+        assert isinstance(observation, tuple)
+        assert policy.observation_space.contains(observation)
+        assert env.action_space.contains(policy(observation))

@@ -9,12 +9,15 @@ from typing import Any
 
 import made_up_parts
 import pytest
+import torch
 from small_runs import checkpoints, differences, newest, rows, spec, train
 
 from rl2cli.errors import UsageError
 from rl2cli.reporting.view import make_view
+from rl2cli.spec import spec_to_dict
 from rl2cli.training.run_folder import RunFolder
 from rl2cli.training.session import resume
+from rl2cli.training.trainer import Trainer
 
 assert made_up_parts  # registers its environments
 
@@ -125,3 +128,22 @@ def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:
     _resume(copy)
     assert list(differences(newest(run).state, newest(copy).state)) == []
     assert (copy / "metrics.jsonl").read_bytes() == (run / "metrics.jsonl").read_bytes()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a device that is not there")
+def test_a_run_from_a_device_that_is_not_there_goes_on_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What a GPU leaves: its name in the spec, and generators whose states the CPU's cannot take.
+    states = {name: torch.zeros(16, dtype=torch.uint8) for name in ("policy", "minibatches")}
+    get_state = Trainer.get_state
+    with monkeypatch.context() as patch:
+        patch.setattr("rl2cli.training.session.spec_to_dict", lambda spec: {**spec_to_dict(spec), "device": "cuda"})
+        patch.setattr(Trainer, "get_state", lambda self: {**get_state(self), "generators": states})
+        run = train(tmp_path, spec("MadeUpConstant-v0", 256))
+    _resume(run, total_frames=512)
+    notes = [row["text"] for row in rows(run / "timings.jsonl") if row["event"] == "note"]
+    assert any("device 'cuda' is not there" in note for note in notes)
+    assert any("random numbers start anew" in note for note in notes)
+    assert newest(run).frames == 512
+    assert newest(run).metadata["spec"]["device"] == "cpu"

@@ -1,0 +1,156 @@
+"""The loop itself: what is asked of whom and when, with stand-ins for everything around it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.envs.base import BaseEnvAdapter, Step
+from rl2cli.errors import EnvironmentFault
+from rl2cli.options import Options
+from rl2cli.reporting.progress import Evaluation
+from rl2cli.training.seeding import make_generator
+from rl2cli.training.signals import StopRequest
+from rl2cli.training.trainer import Schedule, Trainer
+
+
+class Environment(BaseEnvAdapter):
+    """Two environments; `reward_shape` may break the contract."""
+
+    vectorised = True
+
+    def __init__(self, log: list[str], reward_shape: tuple[int, ...] = (2,)) -> None:
+        super().__init__(Options(), num_envs=2)
+        self.log, self.reward_shape = log, reward_shape
+        self.setup()
+
+    def setup(self) -> None:
+        self.observation_space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        self.action_space = spaces.Discrete(2)
+
+    def reset(self, seed: Any = None, mask: Any = None) -> tuple[Any, dict[str, Any]]:
+        self.log.append("reset")
+        return torch.zeros(2, 3), {}
+
+    def step(self, action: Any) -> Step:
+        self.log.append("step")
+        no = torch.zeros(2, dtype=torch.bool)
+        return Step(torch.zeros(2, 3), torch.ones(self.reward_shape), no, no)
+
+
+class Algorithm(BaseAlgorithm):
+    rollout_length = 2
+
+    def __init__(self, log: list[str]) -> None:
+        space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+        cpu = torch.device("cpu")
+        super().__init__(
+            Options(),
+            Task(space, spaces.Discrete(2), 2, 100, cpu, None, None, lambda purpose: make_generator(1, purpose, cpu)),
+        )
+        self.log = log
+
+    def act(self, observation: Any, explore: Any = None, action_mask: Any = None) -> dict[str, torch.Tensor]:
+        self.log.append("act")
+        return {"action": torch.zeros(len(observation), dtype=torch.int64)}
+
+    def update(self, trajectories: Any, frames: int) -> dict[str, float]:
+        self.log.append(f"update {frames}")
+        return {"loss": 0.5}
+
+
+class Around:
+    """Evaluator, checkpoint store, journal and view at once: writes down what is asked of it."""
+
+    def __init__(self, log: list[str], means: list[float]) -> None:
+        self.log, self.means = log, means
+        self.count = 0
+
+    def evaluate(self, algorithm: Any, frames: int) -> Evaluation:
+        self.log.append(f"evaluate {frames}")
+        return Evaluation(frames, self.means.pop(0), 0.0, 1, 0.0)
+
+    def save(self, frames: int, state: Any, metadata: Any, *, best: bool, evaluation_mean: float | None) -> None:
+        self.log.append(f"save {frames}" + " best" * best)
+
+    def wait(self) -> None:
+        self.log.append("wait")
+
+    def due(self) -> bool:
+        return False
+
+    def flush(self, **_: Any) -> int:
+        return 0
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *arguments, **named: None
+
+
+def _run(
+    means: list[float],
+    total_frames: int = 12,
+    evaluate_every: int = 1000,
+    checkpoint_every: int = 1000,
+    target_return: float | None = None,
+    stop: StopRequest | None = None,
+    reward_shape: tuple[int, ...] = (2,),
+) -> tuple[list[str], str]:
+    log: list[str] = []
+    around = Around(log, means)
+    schedule = Schedule(1, total_frames, evaluate_every, checkpoint_every, target_return)
+    trainer = Trainer(
+        Algorithm(log), Environment(log, reward_shape), around, around, around, around, schedule, {}
+    )  # fmt: skip
+    return log, trainer.run(stop or StopRequest())
+
+
+def test_the_order_of_things() -> None:
+    log, status = _run([1.0], total_frames=8)
+    rollout = ["act", "step", "act", "step"]
+    assert log == ["reset", *rollout, "update 4", *rollout, "update 8", "evaluate 8", "save 8 best", "wait"]
+    assert status == "finished"
+
+
+def test_a_rollout_is_finished_also_beyond_the_total() -> None:
+    log, _ = _run([1.0], total_frames=9)
+    assert [entry for entry in log if entry.startswith("update")] == ["update 4", "update 8", "update 12"]
+
+
+def _events(log: list[str]) -> list[str]:
+    return [entry for entry in log if entry.startswith(("evaluate", "save"))]
+
+
+def test_evaluations_and_checkpoints_come_when_their_frames_have_passed() -> None:
+    log, _ = _run([1.0, 0.5, 1.0], 24, evaluate_every=8, checkpoint_every=12)
+    # a tie is won by the later one; a best policy is saved although no checkpoint is due
+    assert _events(log) == ["evaluate 8", "save 8 best", "save 12", "evaluate 16", "evaluate 24", "save 24 best"]
+
+
+def test_a_long_rollout_is_evaluated_once() -> None:
+    log, _ = _run([1.0] * 3, 12, evaluate_every=1)
+    assert [entry for entry in log if entry.startswith("evaluate")] == ["evaluate 4", "evaluate 8", "evaluate 12"]
+
+
+def test_the_target_ends_the_run_after_a_save() -> None:
+    log, status = _run([1.0, 3.0], 40, evaluate_every=4, target_return=2.0)
+    assert status == "target reached"
+    assert _events(log) == ["evaluate 4", "save 4 best", "evaluate 8", "save 8 best"]
+
+
+def test_a_stop_request_ends_the_run_after_the_iteration_and_a_save() -> None:
+    stop = StopRequest()
+    stop.signal_number = 2
+    log, status = _run([], 40, stop=stop)
+    assert status == "stopped"
+    assert log[-3:] == ["update 4", "save 4", "wait"]
+
+
+@pytest.mark.parametrize("shape", [(2, 1), (1,), ()])
+def test_a_shape_that_would_broadcast_silently_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(EnvironmentFault, match=r"reward: expected torch\.float32 \[2\]"):
+        _run([1.0], reward_shape=shape)
