@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 import torch
@@ -13,16 +12,9 @@ from torch.nn import functional as F
 
 from rl2cli.errors import UsageError
 from rl2cli.keys import Observation
+from rl2cli.networks.activations import ACTIVATIONS
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.networks.mlp_options import MLPOptions
-
-ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "tanh": torch.tanh,
-    "relu": torch.relu,
-    "elu": F.elu,
-    "gelu": F.gelu,
-    "silu": F.silu,
-}
 
 
 class MLP(BaseNetwork):
