@@ -1,0 +1,53 @@
+"""The README's tables of options, made from the code: `python tests/docs/option_tables.py` writes them anew."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from rl2cli.algorithms.schedules import Schedule
+from rl2cli.options import Options
+from rl2cli.registry import adapters, algorithms, networks
+from rl2cli.spec.describe import OptionRow, option_rows
+from rl2cli.spec.model import RunSpec
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+MODELS: dict[str, type[Options]] = {
+    "run": RunSpec,
+    "ppo": algorithms.options("ppo"),
+    "mlp": networks.options("mlp"),
+    "gymnasium": adapters.options("gymnasium"),
+    "schedule": Schedule,
+}
+TABLE = re.compile(r"<!-- options: (\w+) -->\n(.*?)<!-- end of options -->", re.DOTALL)
+HEADING = "| option | takes | default | what it does |\n| --- | --- | --- | --- |\n"
+
+
+def option_table(name: str) -> str:
+    """Return the Markdown table of the options of `name`, a key of MODELS."""
+    rows = [row for row in option_rows(MODELS[name]) if row.type != "table" or row.name == "kwargs"]
+    if name == "run":
+        rows = [row for row in rows if not row.name.startswith("critic_network.")]
+    else:
+        rows = [row for row in rows if "." not in row.name]  # a schedule's keys have a table of their own
+    return HEADING + "".join(map(_line, rows))
+
+
+def with_tables(text: str) -> str:
+    """Return the README's text with every table as the code has it."""
+    return TABLE.sub(
+        lambda match: f"<!-- options: {match[1]} -->\n{option_table(match[1])}<!-- end of options -->", text
+    )
+
+
+def _line(row: OptionRow) -> str:
+    takes = ", ".join(filter(None, (row.type, row.allowed)))
+    default = row.default if row.default in ("", "required") else f"`{row.default}`"
+    if row.name == "name":
+        default = "the file's name"  # required of a RunSpec, but never of a file
+    cells = (f"`{row.name}`", takes, default, row.description)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+if __name__ == "__main__":
+    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
