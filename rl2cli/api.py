@@ -39,9 +39,7 @@ def train(
 
     shown = make_view(view)
     try:
-        return run_session(
-            loaded, view=shown, run_dir=None if run_dir is None else Path(run_dir), root=Path(root)
-        )
+        return run_session(loaded, view=shown, run_dir=None if run_dir is None else Path(run_dir), root=Path(root))
     finally:
         shown.close()
 

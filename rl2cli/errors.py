@@ -1,21 +1,21 @@
 """Every error that rl2 raises on purpose, with the exit code its command ends with.
 
-    RL2Error                          1  the run failed
-    ├── UsageError                    2  spec, option, argument, a run folder held by another process
-    │   ├── SpecError                 2  every problem of a run spec at once, each with its place
-    │   └── PluginError               2  a name, module or class of a plugin that does not work
-    ├── EnvironmentFault              3  an environment died, raised, hung or broke its contract
-    ├── NonFiniteError                4  NaN or infinity, wherever from
-    ├── StorageError                  5  disk full, read-only, I/O
-    ├── NoCheckpointError             6  no valid checkpoint
-    ├── MissingDependencyError        7  an optional package is not installed
-    └── Stopped                   128+n  stopped by signal n after saving
+RL2Error                          1  the run failed
+├── UsageError                    2  spec, option, argument, a run folder held by another process
+│   ├── SpecError                 2  every problem of a run spec at once, each with its place
+│   └── PluginError               2  a name, module or class of a plugin that does not work
+├── EnvironmentFault              3  an environment died, raised, hung or broke its contract
+├── NonFiniteError                4  NaN or infinity, wherever from
+├── StorageError                  5  disk full, read-only, I/O
+├── NoCheckpointError             6  no valid checkpoint
+├── MissingDependencyError        7  an optional package is not installed
+└── Stopped                   128+n  stopped by signal n after saving
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class RL2Error(Exception):
@@ -74,11 +74,14 @@ class MissingDependencyError(RL2Error):
 
 
 class Stopped(RL2Error):
-    """The run was stopped by a signal after its last finished iteration was saved."""
+    """The run was stopped by a signal after its last finished iteration was saved; `summary` says how far it got."""
 
-    def __init__(self, message: str, *, signal_number: int, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, signal_number: int, hint: str | None = None, summary: Mapping[str, object] | None = None
+    ) -> None:
         super().__init__(message, hint=hint)
         self.signal_number = signal_number
+        self.summary = summary or {}
         self.exit_code = 128 + signal_number
 
 

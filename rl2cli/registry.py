@@ -8,10 +8,12 @@ from __future__ import annotations
 import importlib
 import importlib.metadata
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rl2cli.errors import MissingDependencyError, PluginError, nearest, suggestion
-from rl2cli.options import Options
+
+if TYPE_CHECKING:
+    from rl2cli.options import Options
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,8 @@ class Registry:
 
     def options(self, name: str) -> type[Options]:
         """Return the options model of `name`; for a built-in name without importing torch."""
+        from rl2cli.options import Options  # pydantic: listing names does without it
+
         entry = self.entry(name)
         if entry.options_target is not None:
             model = import_target(entry.options_target, what=f"options of {self.kind} {name!r}")
@@ -126,7 +130,8 @@ class Registry:
         module, _, attribute = target.partition(":")
         if not module or not attribute:
             raise PluginError(
-                f"{target!r} does not name a class", hint="write it as module:Class, for example my_package.envs:MyAdapter"
+                f"{target!r} does not name a class",
+                hint="write it as module:Class, for example my_package.envs:MyAdapter",
             )
         return f"{self.package}{target}" if target.startswith(".") else target
 

@@ -33,7 +33,7 @@ def report(error: Exception, *, debug: bool = False, as_json: bool = False) -> i
     if as_json:
         answer = {"message": shown.message, "place": shown.place, "hint": shown.hint}
         with suppress(StdoutClosedError):
-            emit_json({"error": answer, "exit_code": shown.exit_code})
+            emit_json({**_summary(shown), "error": answer, "exit_code": shown.exit_code})
     return shown.exit_code
 
 
@@ -42,6 +42,11 @@ def explain(error: RL2Error, frames: Sequence[_Frame] = ()) -> None:
     render = getattr(error, "render", None)  # a spec's problems bring their source lines
     text = render() if callable(render) else _plain(error, frames)
     say("\n".join(_with_colour(line) for line in text.split("\n")))
+
+
+def _summary(error: RL2Error) -> dict[str, object]:
+    """Return what a stopped run still has to report: its folder, frames and evaluations."""
+    return dict(error.summary) if isinstance(error, Stopped) else {}
 
 
 def _known(error: Exception) -> RL2Error | None:

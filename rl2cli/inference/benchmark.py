@@ -46,9 +46,7 @@ def benchmark(
     explore = make_generator(seed, "infer actions", chosen_device) if stochastic else None
     try:
         before = time.perf_counter()
-        played = play_episodes(
-            policy.algorithm, env, episodes, environment_seeds(seed, "infer", num_envs), explore
-        )
+        played = play_episodes(policy.algorithm, env, episodes, environment_seeds(seed, "infer", num_envs), explore)
         seconds = time.perf_counter() - before
     finally:
         env.close()

@@ -38,7 +38,7 @@ class Glyphs:
 
 UNICODE = Glyphs(
     plus_minus="±",
-    times="×",  # noqa: RUF001 (the sign is meant)
+    times="×",
     separator="·",
     bar="━",
     bar_rest="─",

@@ -189,6 +189,7 @@ class _Session:
             raise Stopped(
                 f"stopped by {name} and saved after {trainer.frames:,} frames",
                 signal_number=stop.signal_number,
+                summary=summary.to_json(),
                 hint=f"go on with: rl2 resume {self.folder.path}",
             )
         return summary
