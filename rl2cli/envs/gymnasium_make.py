@@ -111,6 +111,11 @@ def _import(module: str) -> None:
                 imported.ALEInterface.setLoggerMode(imported.LoggerMode.Error)
     except ModuleNotFoundError as problem:
         missing = problem.name or module
+        if module != "ale_py" and (module == missing or module.startswith(f"{missing}.")):
+            raise UsageError(
+                f"the environment's module {module!r} is not found",
+                hint="is its package installed? For a file in this folder, start rl2 with PYTHONPATH=. before it",
+            ) from problem
         raise MissingDependencyError(
             f"the environment's module {module!r} needs {missing!r}, which is not installed", hint=_pip(missing)
         ) from problem

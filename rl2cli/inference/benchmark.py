@@ -48,6 +48,7 @@ def benchmark(
         before = time.perf_counter()
         played = play_episodes(policy.algorithm, env, episodes, environment_seeds(seed, "infer", num_envs), explore)
         seconds = time.perf_counter() - before
+        assert played is not None  # nothing can stop it early
     finally:
         env.close()
         policy.close()

@@ -89,6 +89,7 @@ class Summary:
     frames: int
     wall_seconds: float
     frames_per_second: float
+    """Of training: the time of evaluations is left out."""
     evaluation: Evaluation | None = None
     """The last evaluation."""
     best: Evaluation | None = None

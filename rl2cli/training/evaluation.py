@@ -11,12 +11,16 @@ import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
 from rl2cli.reporting.progress import Evaluation
 from rl2cli.training.seeding import environment_seeds, make_generator
+from rl2cli.training.signals import StopRequest
 
 MAX_PARALLEL = 64
 """Environments stepped together in an evaluation; more episodes are played one after the other."""
+MAX_EPISODE_LENGTH = 1_000_000
+"""Steps after which an evaluation gives an episode up."""
 
 
 class Played(NamedTuple):
@@ -34,7 +38,8 @@ def play_episodes(
     episodes: int,
     seeds: np.ndarray,
     explore: torch.Generator | None = None,
-) -> Played:
+    stop: StopRequest | None = None,
+) -> Played | None:
     """Play `episodes` episodes: environment n plays its quota, as many as the others or one more, and all count.
 
     Args:
@@ -43,6 +48,10 @@ def play_episodes(
         episodes: How many in all.
         seeds: [N] int64, base seed of each environment.
         explore: Samples actions with this generator; None acts deterministically.
+        stop: Ends it early, without a result, where a signal came.
+
+    Raises:
+        EnvironmentFault: An episode does not end.
     """
     num_envs = env.num_envs
     quota = np.full(num_envs, episodes // num_envs)
@@ -53,6 +62,8 @@ def play_episodes(
     device = algorithm.task.device
     observation, info = env.reset(seeds)
     while remaining:
+        if stop is not None and stop.signal_number is not None:
+            return None
         mask = info.get(ACTION_MASK)
         observation = map_observation(lambda tensor: tensor.to(device), observation)
         action = algorithm.act(observation, explore, None if mask is None else mask.to(device))[ACTION]
@@ -67,6 +78,7 @@ def play_episodes(
             returns += np.where(valid, reward, 0.0)
             lengths += valid
         if step.final_observation is None:
+            _check_length(int(lengths.max()))
             continue
         for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
             if len(finished[n]) < quota[n]:
@@ -75,6 +87,14 @@ def play_episodes(
             returns[n], lengths[n] = 0.0, 0
     played = [episode for per_env in finished for episode in per_env]
     return Played(np.array([r for r, _ in played]), np.array([n for _, n in played], np.int64))
+
+
+def _check_length(longest: int) -> None:
+    if longest > MAX_EPISODE_LENGTH:
+        raise EnvironmentFault(
+            f"an episode of the evaluation did not end within {MAX_EPISODE_LENGTH:,} steps",
+            hint="give the environment a time limit; with Gymnasium: max_episode_steps under [env]",
+        )
 
 
 def interval_95(returns: np.ndarray) -> float:
@@ -121,14 +141,17 @@ class Evaluator:
         self._envs: dict[int, BaseEnvAdapter] = {}
         self.count = 0
 
-    def evaluate(self, algorithm: BaseAlgorithm, frames: int) -> Evaluation:
-        """Return the returns of the policy as it is at `frames`."""
-        deterministic = self._play(algorithm, self._episodes, "evaluation").returns
-        stochastic = np.zeros(0)
-        if self._stochastic_episodes:
+    def evaluate(self, algorithm: BaseAlgorithm, frames: int, stop: StopRequest | None = None) -> Evaluation | None:
+        """Return the returns of the policy as it is at `frames`, or None where a signal cut it short."""
+        played = self._play(algorithm, self._episodes, None, stop)
+        sampled: Played | None = Played(np.zeros(0), np.zeros(0, np.int64))
+        if played is not None and self._stochastic_episodes:
             generator = make_generator(self._seed, "evaluation actions", algorithm.task.device, self.count)
-            stochastic = self._play(algorithm, self._stochastic_episodes, "evaluation", generator).returns
+            sampled = self._play(algorithm, self._stochastic_episodes, generator, stop)
+        if played is None or sampled is None:
+            return None
         self.count += 1
+        deterministic, stochastic = played.returns, sampled.returns
         return Evaluation(
             frames=frames,
             mean_return=float(deterministic.mean()),
@@ -147,10 +170,10 @@ class Evaluator:
         self._envs.clear()
 
     def _play(
-        self, algorithm: BaseAlgorithm, episodes: int, purpose: str, explore: torch.Generator | None = None
-    ) -> Played:
+        self, algorithm: BaseAlgorithm, episodes: int, explore: torch.Generator | None, stop: StopRequest | None
+    ) -> Played | None:
         num_envs = min(episodes, MAX_PARALLEL)
         if num_envs not in self._envs:
             self._envs[num_envs] = self._make_env(num_envs)
-        seeds = environment_seeds(self._seed, purpose, num_envs, self.count)
-        return play_episodes(algorithm, self._envs[num_envs], episodes, seeds, explore)
+        seeds = environment_seeds(self._seed, "evaluation", num_envs, self.count)
+        return play_episodes(algorithm, self._envs[num_envs], episodes, seeds, explore, stop)

@@ -7,11 +7,12 @@ import sys
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rl2cli.errors import RL2Error, Stopped
-from rl2cli.reporting.progress import RunFacts, Status, Summary
+from rl2cli.errors import RL2Error, Stopped, UsageError
+from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
 from rl2cli.spec.model import RunSpec
@@ -20,7 +21,7 @@ from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
 from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
-from rl2cli.training.run_folder import RunFolder, find_run
+from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
 from rl2cli.training.trial import measure
@@ -116,6 +117,10 @@ def resume(
         store.close()
         spec, moved = on_this_machine(spec_from_dict(checkpoint.metadata["spec"]))
         checkpoint.notes.extend(moved)
+        if total_frames is not None and total_frames <= checkpoint.frames:
+            raise UsageError(
+                f"the run has {checkpoint.frames:,} frames already", hint="--frames is the new total: give a larger one"
+            )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
         parts = build(spec)
         try:
@@ -171,7 +176,9 @@ class _Session:
             for note in [*notes, *([journal.problem] if journal.problem else [])]:
                 self.view.message(note, warning=True)
                 journal.event("note", start_frames, text=note)
-            journal.event("start" if checkpoint is None else "resume", start_frames, choices=self.parts.plan.choices)
+            journal.event(
+                "start" if checkpoint is None else "resume", start_frames, choices="; ".join(self.parts.plan.choices)
+            )
             status = trainer.run(stop)
         except RL2Error as error:
             journal.event("failed", trainer.frames, error=error.message)
@@ -222,16 +229,21 @@ class _Session:
         )
 
     def _write_run_json(self, checkpoint: Checkpoint | None) -> None:
-        session = {"command": self.command, "resumed_from": None if checkpoint is None else checkpoint.frames}
+        """Record what the run is made with and on; a session that resumes adds itself to the first one's record."""
         facts: dict[str, Any] = {
             **machine_facts(self.parts.classes),
-            **session,
+            "command": self.command,
             "name": self.spec.name,
             "seed": self.spec.seed,
             "environment_resume": self.parts.env.resume,
             "plan": {"device": self.spec.device, "threads": self.spec.threads, "workers": self.spec.env.workers},
             "choices": list(self.parts.plan.choices),
         }
+        if checkpoint is not None:
+            first = read_json(self.folder.run_json)
+            session = {"resumed_from": checkpoint.frames, "at": datetime.now(UTC).isoformat(), **facts}
+            facts = {**first, "resumed": [*first.get("resumed", []), session]} if first else session
+        facts.pop("started", None)
         self.folder.write_run_json(facts)
 
     def _finish(self, trainer: Trainer, status: Status) -> Summary:
@@ -243,7 +255,7 @@ class _Session:
             status=status,
             frames=trainer.frames,
             wall_seconds=rates.wall_seconds if rates else 0.0,
-            frames_per_second=rates.mean if rates else 0.0,
+            frames_per_second=_training_rate(trainer, rates) if rates else 0.0,
             evaluation=trainer.evaluation,
             best=None if best is None else replace(best, is_best=True),
             best_checkpoint=None if checkpoint is None else str(checkpoint),
@@ -252,3 +264,9 @@ class _Session:
         )
         self.folder.write_json(self.folder.summary, summary.to_json())
         return summary
+
+
+def _training_rate(trainer: Trainer, rates: Rates) -> float:
+    """Return this session's frames per second with evaluations left out, as other libraries count it."""
+    training = rates.wall_seconds - trainer.evaluation_seconds
+    return rates.mean * rates.wall_seconds / training if training > 0 else 0.0

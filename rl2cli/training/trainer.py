@@ -90,6 +90,8 @@ class Trainer:
         self.rollout = Rollout(algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device)
         self.episodes = EpisodeStatistics(env.num_envs)
         self.frames = self.iteration = 0
+        self.evaluation_seconds = 0.0
+        self.metrics: dict[str, float] = {}
         self.evaluation: Evaluation | None = None
         self.best: Evaluation | None = None
         self.saved_frames: int | None = None
@@ -112,12 +114,13 @@ class Trainer:
             trajectories = self.collect()
             metrics = self.learn(trajectories)
             self.report(metrics)
-            is_best = self.evaluate_if_due()
+            is_best = self.evaluate_if_due(stop)
             if stop.signal_number is not None:
                 status = "stopped"
             elif self.target_reached():
                 status = "target reached"
             self.checkpoint_if_due(is_best, at_end=status != "finished")
+        self.view.update(self.progress())
         self.journal.flush()
         self.store.wait()
         return status
@@ -154,6 +157,7 @@ class Trainer:
         metrics = self.algorithm.update(trajectories, self.frames)
         self.clock.learning += time.perf_counter() - before
         self.iteration += 1
+        self.metrics = metrics
         return metrics
 
     # --- what happens between iterations ---
@@ -171,12 +175,12 @@ class Trainer:
         if self.iteration == 1:
             self.journal.event("first_update", self.frames)
         if self.view.due():
-            progress = self.progress(metrics)
+            progress = self.progress()
             self.journal.speed(self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares})
             self.journal.flush()
             self.view.update(progress)
 
-    def progress(self, metrics: dict[str, float]) -> Progress:
+    def progress(self) -> Progress:
         """Return where the run is, for the view."""
         rates = self.pace.measure(self.frames)
         return_mean, length_mean = self.episodes.means()
@@ -195,26 +199,30 @@ class Trainer:
             return_history=tuple(self.return_history),
             evaluation=self.evaluation,
             best=self.best,
-            metrics=metrics,
+            metrics=self.metrics,
             shares=self.clock.shares(),
             checkpoint_frames=self.saved_frames,
         )
 
-    def evaluate_if_due(self) -> bool:
+    def evaluate_if_due(self, stop: StopRequest) -> bool:
         """Evaluate where enough frames have passed; return whether the policy is the best so far."""
         last = 0 if self.evaluation is None else self.evaluation.frames
         every = self.schedule.evaluate_every
         at_end = self.frames >= self.schedule.total_frames
         if self.frames // every == last // every and not at_end:
             return False
-        evaluation = self.evaluator.evaluate(self.algorithm, self.frames)
+        before = time.perf_counter()
+        evaluation = self.evaluator.evaluate(self.algorithm, self.frames, stop)
+        self.evaluation_seconds += time.perf_counter() - before
+        if evaluation is None:
+            return False
         is_best = self.best is None or _rank(evaluation) >= _rank(self.best)
         self.evaluation = evaluation if not is_best else _as_best(evaluation)
         if is_best:
             self.best = self.evaluation
         self.journal.evaluation(evaluation)
         self.journal.event("evaluation", self.frames, mean_return=evaluation.mean_return, episodes=evaluation.episodes)
-        self.view.evaluated(self.evaluation, self.progress({}))
+        self.view.evaluated(self.evaluation, self.progress())
         return is_best
 
     def target_reached(self) -> bool:

@@ -67,7 +67,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, env_id: str, alg
     summary, expected = (json.loads((each / "summary.json").read_text()) for each in (copy, run))
     for key in ("status", "frames", "evaluation"):
         assert summary[key] == expected[key]
-    assert json.loads((copy / "run.json").read_text())["resumed_from"] in checkpoints(copy)[:-1]
+    (session,) = json.loads((copy / "run.json").read_text())["resumed"]
+    assert session["resumed_from"] in checkpoints(copy)[:-1]
 
 
 def test_tensorboard_has_no_point_twice(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert {"torch", "numpy", "gymnasium", "safetensors"} <= facts["versions"].keys()
     assert facts["seed"] == 7
     assert facts["command"]
-    assert facts["resumed_from"] is None
+    assert "resumed" not in facts
     assert facts["environment_resume"] == "state"
     assert facts["plan"] == {"device": "cpu", "threads": 1, "workers": 0}
     plugins = {plugin["class"]: plugin for plugin in facts["plugins"]}

@@ -71,7 +71,7 @@ class Around:
         self.log, self.means = log, means
         self.count = 0
 
-    def evaluate(self, algorithm: Any, frames: int) -> Evaluation:
+    def evaluate(self, algorithm: Any, frames: int, stop: Any) -> Evaluation:
         self.log.append(f"evaluate {frames}")
         return Evaluation(frames, self.means.pop(0), 0.0, 1, 0.0)
 
