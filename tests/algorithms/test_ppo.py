@@ -292,3 +292,18 @@ def test_loss_takes_dict_observations() -> None:
     batch = random_batch(make_ppo(DISCRETE), 6)
     batch = batch._replace(observation={"a": batch.observation, "b": torch.tensor([0, 1, 2, 0, 1, 2])})
     assert ppo.loss(batch.select(slice(0, 4)), 0.2, 0.0)[0].isfinite()
+
+
+def test_the_last_observation_of_an_episode_is_normalised_too() -> None:
+    ppo = make_ppo(DISCRETE, SCALAR, num_envs=1, gamma=0.5, gae_lambda=0.0, normalize_observation=True)
+    ppo.normalizer.update(torch.tensor([[2.0], [6.0]]))  # mean 4, deviation 2
+    _reads_its_value(ppo)
+    trajectories = rollout_of(
+        ppo,
+        torch.tensor([4.0, 4.0, 4.0]).reshape(3, 1, 1),  # all worth 0
+        torch.zeros(2, 1, dtype=torch.int64),
+        truncated=_flags(1, 0),
+        final_observation=torch.tensor([[8.0]]),  # (8 - 4) / 2 = 2
+        final_index=torch.tensor([[0, 0]]),
+    )
+    torch.testing.assert_close(ppo.make_batch(trajectories).advantage, torch.tensor([0.5 * 2.0, 0.0]))

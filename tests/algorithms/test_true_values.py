@@ -65,7 +65,7 @@ def test_a_wrong_critic_would_show() -> None:
 def test_ppo_finds_the_best_policy_of_a_chain_and_its_values(tmp_path: Path) -> None:
     spec = {
         "name": "chain",
-        "total_frames": 20_000,
+        "total_frames": 12_288,
         "env": {"id": "MadeUpChain-v0", "num_envs": 32, "workers": 0},
         "network": {"hidden_sizes": [32]},
         "algorithm": {
@@ -74,7 +74,7 @@ def test_ppo_finds_the_best_policy_of_a_chain_and_its_values(tmp_path: Path) -> 
             "learning_rate": {"start": 1e-2, "end": 1e-3},
             "gamma": GAMMA,
         },
-        "evaluation": {"episodes": 20, "stochastic_episodes": 0},
+        "evaluation": {"every": 12_288, "episodes": 20, "stochastic_episodes": 0},
         "logging": {"tensorboard": False},
         "device": "cpu",
     }

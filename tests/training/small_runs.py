@@ -24,7 +24,8 @@ def spec(env_id: str = "CartPole-v1", total_frames: int = 2048, num_envs: int = 
         "env": {"id": env_id, "num_envs": num_envs, "workers": 0},
         "network": {"hidden_sizes": [16]},
         "algorithm": {"rollout_length": 16, "minibatch_size": 32, "epochs": 2},
-        "evaluation": {"episodes": 1, "stochastic_episodes": 0},
+        "evaluation": {"every": total_frames, "episodes": 1, "stochastic_episodes": 0},
+        "checkpoint": {"every": total_frames},
     }
     for key, value in tables.items():
         small[key] = {**small.get(key, {}), **value} if isinstance(value, dict) else value

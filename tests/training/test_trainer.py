@@ -23,6 +23,7 @@ class Environment(BaseEnvAdapter):
     """Two environments; `reward_shape` may break the contract."""
 
     vectorised = True
+    resume = "state"
 
     def __init__(self, log: list[str], reward_shape: tuple[int, ...] = (2,)) -> None:
         super().__init__(Options(), num_envs=2)
@@ -35,6 +36,13 @@ class Environment(BaseEnvAdapter):
 
     def reset(self, seed: Any = None, mask: Any = None) -> tuple[Any, dict[str, Any]]:
         self.log.append("reset")
+        return torch.zeros(2, 3), {}
+
+    def get_state(self) -> dict[str, Any]:
+        return {"nothing": np.zeros(1)}
+
+    def set_state(self, state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        self.log.append("set_state")
         return torch.zeros(2, 3), {}
 
     def step(self, action: Any) -> Step:
@@ -101,12 +109,14 @@ def _run(
     reward_shape: tuple[int, ...] = (2,),
 ) -> tuple[list[str], str]:
     log: list[str] = []
-    around = Around(log, means)
     schedule = Schedule(1, total_frames, evaluate_every, checkpoint_every, target_return)
-    trainer = Trainer(
-        Algorithm(log), Environment(log, reward_shape), around, around, around, around, schedule, {}
-    )  # fmt: skip
+    trainer = _trainer(log, means, schedule, reward_shape)
     return log, trainer.run(stop or StopRequest())
+
+
+def _trainer(log: list[str], means: list[float], schedule: Schedule, reward_shape: tuple[int, ...] = (2,)) -> Trainer:
+    around = Around(log, means)
+    return Trainer(Algorithm(log), Environment(log, reward_shape), around, around, around, around, schedule, {})
 
 
 def test_the_order_of_things() -> None:
@@ -154,3 +164,24 @@ def test_a_stop_request_ends_the_run_after_the_iteration_and_a_save() -> None:
 def test_a_shape_that_would_broadcast_silently_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(EnvironmentFault, match=r"reward: expected torch\.float32 \[2\]"):
         _run([1.0], reward_shape=shape)
+
+
+def test_a_state_has_which_rows_begin_an_episode() -> None:
+    schedule = Schedule(1, 8, 1000, 1000, None)
+    one, other = _trainer([], [1.0], schedule), _trainer(log := [], [1.0], schedule)
+    one.run(StopRequest())
+    one.rollout.next_is_init = torch.tensor([False, True])
+    assert other.set_state(one.get_state()) == []
+    assert log == ["set_state"]
+    assert other.collect()["is_init"][0].flatten().tolist() == [False, True]
+    assert (other.frames, other.iteration, other.best) == (8, 2, one.best)
+
+
+def test_environments_that_cannot_be_restored_begin_anew_and_that_is_said() -> None:
+    schedule = Schedule(1, 8, 1000, 1000, None)
+    one, other = _trainer([], [1.0], schedule), _trainer(log := [], [1.0], schedule)
+    one.run(StopRequest())
+    (note,) = other.set_state({**one.get_state(), "environments": None})
+    assert "cannot be restored" in note
+    assert log == ["reset"]
+    assert other.collect()["is_init"][0].all()
