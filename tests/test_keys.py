@@ -62,7 +62,7 @@ def test_a_tensordict_is_a_view() -> None:
         assert view["next", key].data_ptr() == trajectories[key].data_ptr()
     assert view["action_mask"].shape == (3, 2, 3)
     assert view["next", "observation", "a", "b"][1, 1].item() == 99.0
-    assert "final_observation" not in view.keys()
+    assert "final_observation" not in view
 
 
 def test_torchrl_takes_the_tensordict_unchanged() -> None:

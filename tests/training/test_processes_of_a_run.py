@@ -51,6 +51,8 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_happened(
     summary = json.loads((run / "summary.json").read_text())
     assert summary["status"] == "stopped"
     assert newest(run).frames == summary["frames"] > 0
+    if number != signal.SIGINT:
+        return  # once is enough
 
     total = summary["frames"] + 256
     resume(str(run), view=make_view("quiet"), total_frames=total)

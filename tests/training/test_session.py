@@ -35,7 +35,7 @@ def test_evaluation_checkpoints_and_logging_change_no_bit(tmp_path: Path) -> Non
 
 
 def test_one_spec_makes_one_run(tmp_path: Path) -> None:
-    one, other = train(tmp_path, spec(), "one"), train(tmp_path, spec(), "other")
+    one, other = (train(tmp_path, spec(total_frames=1024), name) for name in ("one", "other"))
     again = Path(rl2cli.train(one / "resolved.toml", run_dir=tmp_path / "again").run_dir)
     for run in (other, again):
         assert (run / "metrics.jsonl").read_bytes() == (one / "metrics.jsonl").read_bytes()
