@@ -15,9 +15,9 @@ from rl2cli.spaces import sample_actions
 from rl2cli.spec.model import EnvSpec
 
 MEASURED_SECONDS = 0.15
-SIGNAL_SECONDS = 60e-6
-"""What one worker adds to each step of the batch: a message there and one back."""
-WORTHWHILE_SECONDS = 2e-3
+SIGNAL_SECONDS = 150e-6
+"""What one worker adds to each step of the batch: a message there and one back, on cores that are not idle."""
+WORTHWHILE_SECONDS = 5e-3
 """A batch that steps faster than this stays in one process: starting workers takes seconds."""
 WORTHWHILE_SHARE = 0.3
 """Share of a step's time that workers have to save."""
