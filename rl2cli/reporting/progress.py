@@ -11,6 +11,9 @@ from typing import Literal
 Clock = Callable[[], float]
 """Returns seconds that never go back."""
 
+SHORTEST_INTERVAL = 0.2
+"""Seconds over which a speed says something."""
+
 Status = Literal["finished", "target reached", "stopped", "failed"]
 """How a run ended."""
 
@@ -144,16 +147,19 @@ class Pace:
         self._clock = clock
         self._start = clock()
         self._last = (start_frames, self._start)
+        self._rate_now: float | None = None
 
     def measure(self, frames: int) -> Rates:
-        """Return the speeds at `frames`; `now` is since the last call."""
+        """Return the speeds at `frames`; `now` is since the last call that was not just now."""
         now = self._clock()
         wall_seconds = now - self._start
         last_frames, last = self._last
-        self._last = (frames, now)
+        if now - last >= SHORTEST_INTERVAL or self._rate_now is None:
+            self._rate_now = _rate(frames - last_frames, now - last)
+            self._last = (frames, now)
         return Rates(
             wall_seconds,
-            now=_rate(frames - last_frames, now - last),
+            now=self._rate_now,
             mean=_rate(frames - self._start_frames, wall_seconds),
             eta_seconds=eta_seconds(frames, self._total_frames, self._start_frames, wall_seconds),
         )

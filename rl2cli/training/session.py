@@ -72,8 +72,8 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
         spec = parts.plan.spec
         return {
             "name": spec.name,
-            "observation_space": str(parts.env.observation_space),
-            "action_space": str(parts.env.action_space),
+            "observation_space": " ".join(str(parts.env.observation_space).split()),
+            "action_space": " ".join(str(parts.env.action_space).split()),
             "environments": spec.env.num_envs,
             "resume": parts.env.resume,
             "rollout_length": parts.algorithm.rollout_length,
