@@ -11,7 +11,7 @@ import torch
 from gymnasium import spaces
 
 from rl2cli.envs.base import BaseEnvAdapter, Step
-from rl2cli.errors import EnvironmentFault, NonFiniteError
+from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION_MASK, Observation
 from rl2cli.spaces import Space, allocate, leaf_shape, mask_width, observation_leaves, observation_space, sample_actions
 
@@ -47,29 +47,6 @@ def check_first_step(adapter: BaseEnvAdapter, observation: Observation, step: St
             f"{type(adapter).__name__} breaks the adapter contract: {'; '.join(map(str, findings))}",
             hint="`rl2 check-env` lists everything that is wrong",
         )
-
-
-def check_finite(name: str, values: Observation, first_step: int = 0) -> None:
-    """Refuse NaN and infinity in a whole rollout's buffer [T, N, ...]; costs one pass over it.
-
-    Args:
-        name: What the values are, for the message.
-        values: Tensor or nested dict of tensors.
-        first_step: Number of the step in row 0, for the message.
-
-    Raises:
-        NonFiniteError: Names the tensor, the environment and the step.
-    """
-    if isinstance(values, dict):
-        for key, part in values.items():
-            check_finite(f"{name}.{key}", part, first_step)
-        return
-    if not values.is_floating_point() or bool(torch.isfinite(values).all()):
-        return
-    t, n = torch.nonzero(~torch.isfinite(values))[0, :2].tolist()
-    number = values[t, n].flatten()
-    bad = number[~torch.isfinite(number)][0].item()
-    raise NonFiniteError(f"{name} of environment {n} is {bad} at step {first_step + t}")
 
 
 def observation_findings(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from conftest import Make
 from walk import walk
 
-from rl2cli.envs.checker import check_finite
 from rl2cli.envs.seeding import episode_seed
-from rl2cli.errors import EnvironmentFault, NonFiniteError
+from rl2cli.errors import EnvironmentFault
 
 
 def test_an_exception_names_environment_seed_and_step(toy: Make) -> None:
@@ -40,14 +38,3 @@ def test_a_broken_contract_is_found_at_the_first_step(toy: Make, name: str, mess
 
     with pytest.raises(EnvironmentFault, match=message):
         begin()
-
-
-def test_not_a_number_is_found_in_a_whole_rollout(toy: Make) -> None:
-    env = toy("NotANumber")
-    env.reset(np.arange(3))
-    observations = torch.stack([step.observation for step in walk(env, 4)])  # [T, N, 2]
-    with pytest.raises(NonFiniteError, match=r"observation.camera of environment 0 is nan at step 101"):
-        check_finite("observation", {"camera": observations}, first_step=100)
-    check_finite("observation", {"camera": observations[:1], "count": torch.ones(2, 2, dtype=torch.int64)})
-    with pytest.raises(NonFiniteError, match="reward of environment 1 is -inf at step 0"):
-        check_finite("reward", torch.tensor([[0.0, -torch.inf]]))

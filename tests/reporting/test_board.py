@@ -27,7 +27,7 @@ def drawn(
 
 def test_at_80_columns() -> None:
     assert drawn() == [
-        "╭─ cartpole · ppo · CartPole-v1 × 64 · cpu · mlp ──────────────────────────────╮",  # noqa: RUF001
+        "╭─ cartpole · ppo · CartPole-v1 × 64 · cpu · mlp ──────────────────────────────╮",
         "│ progress    ━━━━━━━━━━━───────────────────────────────────────────────  20 % │",
         "│ frames      102,400 / 500,000    eta 5 s              elapsed 12 s           │",
         "│ speed       now 81,200 frames/s  mean 79,800                                 │",

@@ -66,7 +66,7 @@ def test_opening_lines_say_every_choice() -> None:
     facts = dataclasses.replace(FACTS, choices=("first", "second"), resumed_from=102_400, threads=2)
     assert [line.rstrip() for line in opening_lines(facts, UNICODE)] == [
         f"run         {facts.run_dir}",
-        "training    ppo, mlp, CartPole-v1 × 64",  # noqa: RUF001
+        "training    ppo, mlp, CartPole-v1 × 64",
         "machine     cpu, 2 threads, seed 1",
         "resumed     from 102,400 frames",
         "choices     first",
