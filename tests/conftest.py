@@ -1,13 +1,26 @@
-"""For every test: one thread, no state kept between runs, and no test that needs a GPU where there is none."""
+"""For every test: one thread, no compiler, an empty cache, no state kept between runs, and a GPU only where it is."""
 
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, by the tests that need it
+
+os.environ["CXX"] = "no-compiler-in-tests"  # also in the processes they start: building takes half a minute
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _empty_cache() -> Iterator[None]:
+    """Keep what this user has compiled out of the tests."""
+    with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", folder)
+        yield
+
 
 settings.register_profile("rl2", deadline=None, database=None, max_examples=50)
 settings.load_profile("rl2")

@@ -9,6 +9,8 @@ import torch
 from torch import nn
 from torch.optim.adam import adam
 
+BETA1, BETA2 = 0.9, 0.999
+
 
 class FlatAdam(nn.Module):
     """Adam (Kingma and Ba 2014, arXiv 1412.6980) with the gradient's norm clipped.
@@ -77,9 +79,43 @@ class FlatAdam(nn.Module):
             [self.flat], [flat], [self.first_moment], [self.second_moment], [], [self.step_count],
             fused=flat.device.type in ("cpu", "cuda", "mps"), capturable=flat.is_cuda, foreach=False,
             found_inf=found_inf,
-            amsgrad=False, beta1=0.9, beta2=0.999, weight_decay=0.0, eps=self.epsilon, maximize=False,
+            amsgrad=False, beta1=BETA1, beta2=BETA2, weight_decay=0.0, eps=self.epsilon, maximize=False,
             lr=learning_rate,
         )  # fmt: skip
+
+
+def adam_step(
+    state: Sequence[torch.Tensor],
+    gradient: torch.Tensor,
+    learning_rate: torch.Tensor,
+    epsilon: float,
+    max_grad_norm: float,
+) -> torch.Tensor:
+    """Take the step of `FlatAdam` in plain operations that a compiler can trace and join.
+
+    Args:
+        state: `FlatAdam.state()`, changed in place unless the gradient is not finite.
+        gradient: [P].
+        learning_rate: Scalar tensor.
+        epsilon: See `FlatAdam`.
+        max_grad_norm: See `FlatAdam`.
+
+    Returns:
+        The gradient's norm before clipping.
+    """
+    flat, first_moment, second_moment, step_count = state
+    norm: torch.Tensor = torch.linalg.vector_norm(gradient)
+    if max_grad_norm:
+        gradient = gradient * (max_grad_norm / (norm + 1e-6)).clamp(max=1.0)
+    count = step_count + 1
+    first = torch.lerp(first_moment, gradient, 1.0 - BETA1)
+    second = second_moment * BETA2 + gradient * gradient * (1.0 - BETA2)
+    denominator = second.sqrt() / (1.0 - BETA2**count).sqrt() + epsilon
+    moved = flat - learning_rate / (1.0 - BETA1**count) * first / denominator
+    finite = norm.isfinite()
+    for old, new in zip(state, (moved, first, second, count), strict=True):
+        old.copy_(torch.where(finite, new, old))
+    return norm
 
 
 def _flatten(parameters: list[nn.Parameter]) -> torch.Tensor:

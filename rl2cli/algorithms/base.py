@@ -11,6 +11,7 @@ import torch
 from gymnasium import spaces
 from torch import nn
 
+from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.keys import Observation, Trajectories
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.options import Options as OptionsModel
@@ -89,3 +90,11 @@ class BaseAlgorithm(nn.Module, ABC):
         Raises:
             NonFiniteError: A loss or gradient is not finite; the parameters still are.
         """
+
+    def make_compiled_step(self) -> CompiledStep | None:
+        """Return the step that `update` will take compiled once it is loaded; None where there is no such form.
+
+        Raises:
+            CompilationError: There is one, but not for these networks.
+        """
+        return None

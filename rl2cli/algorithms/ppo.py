@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.algorithms.compiled import LEAST_ROWS, CompilationError, CompiledStep, sources
 from rl2cli.algorithms.cuda_graph import GraphedStep
 from rl2cli.algorithms.distributions import make_distribution
 from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer
@@ -37,6 +38,7 @@ from rl2cli.keys import (
     Trajectories,
     map_observation,
 )
+from rl2cli.spaces import allocate, mask_width
 
 POLICY_OUTPUT = "policy_output"
 """[T, N, num_outputs]: what the policy's head gave when it acted; the old log-probabilities are computed from it."""
@@ -87,6 +89,13 @@ class Batch(NamedTuple):
         return Batch(observation, *[None if tensor is None else next(rest) for tensor in self[1:]])  # type: ignore[arg-type]  # as above
 
 
+NOT_IN_THE_STEP = {
+    "rollout_length", "epochs", "learning_rate", "gamma", "gae_lambda", "clip_coef", "entropy_coef", "target_kl",
+    "adaptive_kl", "normalize_reward", "orthogonal_init", "log_std_init",
+}  # fmt: skip
+"""Options that are no part of a gradient step's code: runs that differ in these share what was compiled."""
+
+
 class PPO(BaseAlgorithm):
     """Actor and critic with networks of their own, one optimiser for both."""
 
@@ -111,6 +120,7 @@ class PPO(BaseAlgorithm):
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
         self._graph: GraphedStep | None = None
+        self._compiled: CompiledStep | None = None
 
     def _initialise(self) -> None:
         for network in (self.policy, self.critic):
@@ -234,7 +244,9 @@ class PPO(BaseAlgorithm):
         """Take one gradient step; return the METRICS of this minibatch before it."""
         if self.task.device.type == "cuda":
             return self._learn_graphed(batch, clip_coef, entropy_coef)
-        metrics = self._step(batch, clip_coef, entropy_coef)
+        metrics = self._learn_compiled(batch, clip_coef, entropy_coef)
+        if metrics is None:
+            metrics = self._step(batch, clip_coef, entropy_coef)
         self._check_finite(batch, metrics)
         return metrics
 
@@ -256,6 +268,55 @@ class PPO(BaseAlgorithm):
             return self._graph(coefficients, *tensors)
         return step(coefficients, *tensors)
 
+    def _learn_compiled(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor | None:
+        """Take the step as compiled code; None where none is loaded or this batch does not fit it."""
+        if self._compiled is None or not self._compiled.is_loaded:
+            return None
+        inputs = [torch.tensor(clip_coef), torch.tensor(entropy_coef), *batch.tensors()]
+        return self._compiled(*inputs) if self._compiled.fits(inputs) else None
+
+    def make_compiled_step(self) -> CompiledStep:
+        """Return the whole gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""
+        if next(itertools.chain(self.policy.buffers(), self.critic.buffers()), None) is not None:
+            raise CompilationError("a network has buffers, and their values would become part of the code")
+        options = self.options
+        if options.minibatch_size < LEAST_ROWS:
+            raise CompilationError("a minibatch of one row is not compiled")
+        self._compiled = CompiledStep(
+            _Loss(self, self._example_batch(LEAST_ROWS)),
+            self.optimizer,
+            lambda rows: [torch.tensor(0.2), torch.tensor(0.01), *self._example_batch(rows).tensors()],
+            options.minibatch_size,
+            [
+                options.model_dump(exclude=NOT_IN_THE_STEP),
+                *[(network, network.options) for network in (self.policy, self.critic)],
+                *[self.task.observation_space, self.task.action_space],
+                *sources(self, also=[self.distribution]),
+            ],
+            calls=self.task.total_frames * options.epochs / options.minibatch_size,
+        )
+        return self._compiled
+
+    @torch.no_grad()
+    def _example_batch(self, rows: int) -> Batch:
+        """Return made-up rows of the task's shapes, of which some are clipped."""
+        generator = torch.Generator().manual_seed(rows)
+
+        def noise(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=generator)
+
+        def fill(tensor: torch.Tensor) -> torch.Tensor:
+            return noise(*tensor.shape) if tensor.is_floating_point() else tensor
+
+        task = self.task
+        observation = map_observation(fill, allocate(task.observation_space, (rows,)))
+        mask = torch.ones(rows, mask_width(task.action_space), dtype=torch.bool) if task.has_action_mask else None
+        outputs = self.policy_head(self.policy(observation))
+        action = self.distribution.sample(outputs, self.log_std, generator, mask)
+        log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
+        log_prob += 0.3 * noise(rows)
+        return Batch(observation, action, log_prob, noise(rows), noise(rows), noise(rows), mask)
+
     def loss(
         self, batch: Batch, clip_coef: Coefficient, entropy_coef: Coefficient
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
@@ -271,7 +332,7 @@ class PPO(BaseAlgorithm):
         log_ratio = log_prob - batch.log_prob
         ratio = log_ratio.exp()
         advantage = batch.advantage
-        if self.options.normalize_advantage and len(advantage) > 1:
+        if self.options.normalize_advantage and advantage.shape[0] > 1:
             variance, mean = torch.var_mean(advantage)
             advantage = (advantage - mean) / variance.sqrt().clamp_min(1e-4)
         low, high = 1.0 - clip_coef, 1.0 + clip_coef
@@ -334,6 +395,17 @@ class PPO(BaseAlgorithm):
     def set_extra_state(self, state: dict[str, float]) -> None:
         """Take back `get_extra_state`; called by `load_state_dict`."""
         self.adaptive_factor = state["adaptive_factor"]
+
+
+class _Loss(nn.Module):
+    """`PPO.loss` as the forward of a module, of scalars and the tensors of a batch like `structure`."""
+
+    def __init__(self, ppo: PPO, structure: Batch) -> None:
+        super().__init__()
+        self.ppo, self.structure = ppo, structure
+
+    def forward(self, clip_coef: torch.Tensor, entropy_coef: torch.Tensor, *rows: torch.Tensor) -> Any:
+        return self.ppo.loss(self.structure.with_tensors(rows), clip_coef, entropy_coef)
 
 
 def _orthogonal(module: nn.Module, gain: float) -> None:

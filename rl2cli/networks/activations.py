@@ -18,7 +18,8 @@ def tanh(features: torch.Tensor) -> torch.Tensor:
     torch's sigmoid is about four times as fast as its tanh on AVX2 processors, where tanh is the larger part of a
     small network's cost.
     """
-    if features.device.type != "cpu" or features.numel() <= FEW:
+    count = features.numel()  # no int while a compiler traces, which has a fast tanh of its own
+    if features.device.type != "cpu" or not isinstance(count, int) or count <= FEW:
         return torch.tanh(features)
     result: torch.Tensor = _SigmoidTanh.apply(features)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return result

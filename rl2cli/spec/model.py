@@ -82,6 +82,11 @@ class RunSpec(Options):
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto", description="Threads of torch on the CPU; auto is one for small networks."
     )
+    compile: bool | Literal["auto"] = Field(
+        "auto",
+        description="Update with code compiled for this CPU: true builds it before the first frame (a minute, once; it "
+        "is kept in the user's cache), auto uses what was built and builds where a run is long enough, false never.",
+    )
     env: EnvSpec = Field(default_factory=EnvSpec)
     network: NetworkSpec = Field(default_factory=NetworkSpec)
     critic_network: NetworkSpec | None = Field(None, description="The critic's network; like `[network]` if left out.")

@@ -16,6 +16,7 @@ from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
+from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.seeding import derive_seed, make_generator
 
@@ -31,7 +32,7 @@ class Plan:
     """A run spec whose automatic choices are made."""
 
     spec: RunSpec
-    """With `device`, `threads` and `env.workers` explicit."""
+    """With `device`, `threads`, `compile` and `env.workers` explicit."""
     choices: tuple[str, ...] = ()
     """Each automatic choice as a sentence."""
 
@@ -53,8 +54,12 @@ class Parts:
         self.evaluator.close()
 
 
-def build(spec: RunSpec) -> Parts:
+def build(spec: RunSpec, announce: Callable[[str], None] | None = None) -> Parts:
     """Build environment, networks and algorithm, making every automatic choice on the way.
+
+    Args:
+        spec: The run.
+        announce: Told before something that takes long, compiling; None where nothing is compiled, for a dry run.
 
     Raises:
         UsageError: The parts do not fit together; the message says which.
@@ -71,8 +76,9 @@ def build(spec: RunSpec) -> Parts:
         raise
     threads, thread_choice = choose_threads(plan.spec, algorithm)
     torch.set_num_threads(threads)
-    explicit = plan.spec.model_copy(update={"device": str(device), "threads": threads})
-    choices = tuple(text for text in (choice, thread_choice, *plan.choices) if text)
+    compiled, compile_choice = choose_compilation(plan.spec, algorithm, announce)
+    explicit = plan.spec.model_copy(update={"device": str(device), "threads": threads, "compile": compiled})
+    choices = tuple(text for text in (choice, thread_choice, compile_choice, *plan.choices) if text)
     return Parts(Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit))
 
 

@@ -48,7 +48,7 @@ def train(
         RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
     """
     with StopRequest() as stop:
-        parts = build(loaded.spec)
+        parts = build(loaded.spec, view.message)
         try:
             with RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
                 folder.spec.write_text(loaded.text, encoding="utf-8")
@@ -84,6 +84,7 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
             "device": spec.device,
             "threads": spec.threads,
             "workers": spec.env.workers,
+            "compile": spec.compile,
             "choices": list(parts.plan.choices),
             "expected_seconds": round(trial.seconds * spec.total_frames / trial.frames, 1),
             "expected_frames_per_second": round(trial.frames / trial.seconds),
@@ -122,7 +123,7 @@ def resume(
                 f"the run has {checkpoint.frames:,} frames already", hint="--frames is the new total: give a larger one"
             )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
-        parts = build(spec)
+        parts = build(spec, view.message)
         try:
             return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
         finally:
@@ -236,7 +237,12 @@ class _Session:
             "name": self.spec.name,
             "seed": self.spec.seed,
             "environment_resume": self.parts.env.resume,
-            "plan": {"device": self.spec.device, "threads": self.spec.threads, "workers": self.spec.env.workers},
+            "plan": {
+                "device": self.spec.device,
+                "threads": self.spec.threads,
+                "workers": self.spec.env.workers,
+                "compile": self.spec.compile,
+            },
             "choices": list(self.parts.plan.choices),
         }
         if checkpoint is not None:

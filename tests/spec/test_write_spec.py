@@ -53,6 +53,7 @@ def test_every_setting_is_explicit() -> None:
         "total_frames = 100",
         'device = "auto"',
         'threads = "auto"',
+        'compile = "auto"',
         "",
         "[env]",
         'backend = "gymnasium"',

@@ -33,9 +33,9 @@ def _built(**tables: Any) -> Parts:
 def test_every_automatic_choice_is_said_and_made_explicit() -> None:
     parts = _built(device="auto", threads="auto", env={"workers": "auto"})
     made = parts.plan.spec
-    assert (made.threads, made.env.workers) == (1, 0)
+    assert (made.threads, made.env.workers, made.compile) == (1, 0, False)
     assert made.device == "cpu"  # a small network is faster there, GPU or not
-    assert len(parts.plan.choices) == 3
+    assert len(parts.plan.choices) == 4
     assert any(choice.startswith("device cpu: ") for choice in parts.plan.choices)
     assert any(choice.startswith("1 thread: ") for choice in parts.plan.choices)
     with closing(build(made)) as again:
@@ -44,7 +44,7 @@ def test_every_automatic_choice_is_said_and_made_explicit() -> None:
 
 
 def test_what_is_explicit_is_left_alone() -> None:
-    assert _built(device="cpu", threads=1).plan.choices == ()
+    assert _built(device="cpu", threads=1, compile=False).plan.choices == ()
 
 
 def test_threads_follow_the_size_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
