@@ -6,7 +6,6 @@ Built-in names, entry points of installed packages and names registered in code 
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -139,6 +138,8 @@ class Registry:
         if self._scanned:
             return
         self._scanned = True
+        import importlib.metadata  # a tenth of what a spec error may take
+
         for point in importlib.metadata.entry_points(group=self.entry_point_group):
             origin = point.dist.name if point.dist is not None else "an installed package"
             taken = self._entries.get(point.name)

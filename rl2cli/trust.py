@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 from collections.abc import Iterable
 
 from rl2cli.errors import UsageError
@@ -46,5 +45,7 @@ def require_allowed(module: str, what: str) -> None:
 
 @functools.cache
 def _entry_point_modules() -> frozenset[str]:
+    import importlib.metadata  # only where a file names a module
+
     points = [point for group in _ENTRY_POINT_GROUPS for point in importlib.metadata.entry_points(group=group)]
     return frozenset(point.module for point in points)

@@ -16,6 +16,8 @@ class Command(NamedTuple):
     """One line for `rl2 --help`."""
     examples: tuple[str, ...] = ()
     """Command lines for its own help."""
+    plain: tuple[int, ...] = ()
+    """Numbers of words, none of them an option, with which the function is called without Typer's own start-up."""
 
 
 TRAINING = "Training"
@@ -38,6 +40,7 @@ COMMANDS = {
             TRAINING,
             "Train what a run spec says; leaves a run folder",
             examples=_TRAIN_EXAMPLES,
+            plain=(1,),
         ),
         Command(
             "resume",
@@ -53,7 +56,11 @@ COMMANDS = {
         ),
         Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
         Command(
-            "list", "rl2cli.cli.list:list_names", BEFORE, "List algorithms, networks, adapters, environments, specs"
+            "list",
+            "rl2cli.cli.list:list_names",
+            BEFORE,
+            "List algorithms, networks, adapters, environments, specs",
+            plain=(0, 1, 2),
         ),
         Command("explain", "rl2cli.cli.explain:explain", BEFORE, "Say what one setting does, such as algorithm.gamma"),
         Command("validate", "rl2cli.cli.validate:validate", BEFORE, "Check run specs and report every problem at once"),

@@ -6,8 +6,9 @@ import gc
 import importlib
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 from rl2cli.cli import startup
 from rl2cli.cli.commands import COMMANDS, PLANNED, Command, overview
@@ -84,6 +85,8 @@ def _find(name: str) -> Command:
 
 def _invoke(command: Command, arguments: list[str]) -> int:
     """Parse `arguments` and call the command's function; what it returns is the exit code."""
+    if len(arguments) in command.plain and not any(word.startswith("-") for word in arguments):
+        return _call(command, arguments)
     import typer
 
     from rl2cli.cli.usage import explained
@@ -97,6 +100,20 @@ def _invoke(command: Command, arguments: list[str]) -> int:
             return int(parser.invoke(context) or 0)
     except typer.Exit as done:
         return int(done.exit_code)
+
+
+def _call(command: Command, words: list[str]) -> int:
+    """Call the command's function with `words` alone: what Typer would do, a tenth of a second sooner."""
+    function = _function(command)
+    takes_context = "context" in function.__annotations__
+    context = [SimpleNamespace(obj=["rl2", command.name, *words])] if takes_context else []
+    return int(function(*context, *words) or 0)
+
+
+def _function(command: Command) -> Callable[..., Any]:
+    module, _, name = command.target.partition(":")
+    found: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    return found
 
 
 def _completion(words: list[str]) -> int:
@@ -116,7 +133,7 @@ def _app(*, add_completion: bool = False) -> typer.Typer:
 
 
 def _add(app: typer.Typer, command: Command) -> None:
-    module, _, name = command.target.partition(":")
-    function = getattr(importlib.import_module(module), name)
     epilog = "\n".join(["Examples:\n\n\b", *command.examples]) if command.examples else None
-    app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(function)
+    app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(
+        _function(command)
+    )

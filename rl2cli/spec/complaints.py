@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from rl2cli import __version__
 from rl2cli.errors import suggestion
 from rl2cli.options import Options
 from rl2cli.spec.fields import Schema, allowed_values, branches, expected, got, model_schema, number
@@ -70,7 +70,7 @@ def unknown_key(path: Path, known: Collection[str], homes: Mapping[str, str]) ->
     """Return the finding for a key that no model has."""
     name = str(path[-1])
     if path in PLANNED:
-        message = f"{dotted(path)!r} is not there yet in rl2 {installed_version()}"
+        message = f"{dotted(path)!r} is not there yet in rl2 {__version__}"
         return Finding(path, message, "remove it", at_key=True)
     shown = shortened(name, _LONGEST_NAME)
     names = sorted(known)
@@ -78,14 +78,6 @@ def unknown_key(path: Path, known: Collection[str], homes: Mapping[str, str]) ->
     near = f"it belongs in [{homes[name]}]" if name in homes and len(path) <= 2 else near
     where = f" in [{dotted(path[:-1])}]" if len(path) > 1 else ""
     return Finding(path, f"unknown key '{shown}'{where}", near or f"there are: {', '.join(names)}", at_key=True)
-
-
-def installed_version() -> str:
-    """Return the version of rl2."""
-    try:
-        return version("rl2cli")
-    except PackageNotFoundError:
-        return "(not installed)"
 
 
 def _spot(location: tuple[int | str, ...], table: dict[str, Any], schema: Schema) -> _Spot:

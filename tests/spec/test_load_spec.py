@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from made_up_options import LayersOptions, LearnerOptions, Ramp, WorldOptions
 
+from rl2cli import __version__
 from rl2cli.errors import UsageError
 from rl2cli.spec import SpecError, load_spec, load_spec_dict, load_spec_text, shipped_folder
-from rl2cli.spec.complaints import installed_version
 
 SPEC = """\
 total_frames = 1000
@@ -103,7 +103,7 @@ def test_a_missing_key_points_at_its_table() -> None:
          "expected an array, each an integer of at least 1, got 3", None),
         ("[algorithm]\nbatch = 3\n[env]\nid = 'a'", 3, "3 does not divide 8", "take 4"),
         ("[env]\nid = 'a'\nmax_restarts = 3", 4,
-         f"'env.max_restarts' is not there yet in rl2 {installed_version()}", "remove it"),
+         f"'env.max_restarts' is not there yet in rl2 {__version__}", "remove it"),
     ],
 )  # fmt: skip
 def test_each_problem_is_said_in_words_at_its_line(table: str, line: int, message: str, hint: str | None) -> None:
