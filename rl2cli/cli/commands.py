@@ -17,7 +17,9 @@ class Command(NamedTuple):
     examples: tuple[str, ...] = ()
     """Command lines for its own help."""
     plain: tuple[int, ...] = ()
-    """Numbers of words, none of them an option, with which the function is called without Typer's own start-up."""
+    """Numbers of words, none of them an option, with which `plain_target` is called without Typer's start-up."""
+    plain_target: str = ""
+    """`"module:function"`; takes the words, and the whole line as `command` where it has such a parameter."""
 
 
 TRAINING = "Training"
@@ -41,6 +43,7 @@ COMMANDS = {
             "Train what a run spec says; leaves a run folder",
             examples=_TRAIN_EXAMPLES,
             plain=(1,),
+            plain_target="rl2cli.cli.start:start",
         ),
         Command(
             "resume",
@@ -61,6 +64,7 @@ COMMANDS = {
             BEFORE,
             "List algorithms, networks, adapters, environments, specs",
             plain=(0, 1, 2),
+            plain_target="rl2cli.cli.list:list_names",
         ),
         Command("explain", "rl2cli.cli.explain:explain", BEFORE, "Say what one setting does, such as algorithm.gamma"),
         Command("validate", "rl2cli.cli.validate:validate", BEFORE, "Check run specs and report every problem at once"),

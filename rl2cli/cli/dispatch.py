@@ -7,7 +7,6 @@ import importlib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from rl2cli.cli import startup
@@ -103,15 +102,14 @@ def _invoke(command: Command, arguments: list[str]) -> int:
 
 
 def _call(command: Command, words: list[str]) -> int:
-    """Call the command's function with `words` alone: what Typer would do, a tenth of a second sooner."""
-    function = _function(command)
-    takes_context = "context" in function.__annotations__
-    context = [SimpleNamespace(obj=["rl2", command.name, *words])] if takes_context else []
-    return int(function(*context, *words) or 0)
+    """Call the command's plain function with `words`: what Typer would do, a tenth of a second sooner."""
+    function = _function(command.plain_target)
+    record = {"command": ["rl2", command.name, *words]} if "command" in function.__annotations__ else {}
+    return int(function(*words, **record) or 0)
 
 
-def _function(command: Command) -> Callable[..., Any]:
-    module, _, name = command.target.partition(":")
+def _function(target: str) -> Callable[..., Any]:
+    module, _, name = target.partition(":")
     found: Callable[..., Any] = getattr(importlib.import_module(module), name)
     return found
 
@@ -135,5 +133,5 @@ def _app(*, add_completion: bool = False) -> typer.Typer:
 def _add(app: typer.Typer, command: Command) -> None:
     epilog = "\n".join(["Examples:\n\n\b", *command.examples]) if command.examples else None
     app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(
-        _function(command)
+        _function(command.target)
     )

@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
-from rl2cli.cli.output import emit, emit_json, note, without_colour
 from rl2cli.cli.parameters import AllowImport, AsJson, Device, Overrides, Quiet, Seed, whole_number
-from rl2cli.cli.startup import imported
+from rl2cli.cli.start import start
 from rl2cli.errors import UsageError
 from rl2cli.trust import allow_import as grant
 
@@ -43,22 +42,15 @@ def train(
     if seeds is not None:
         raise UsageError("--seeds is not there yet", hint="start one run for each seed, with --seed")
     grant(allow_import or [])
-    from rl2cli.spec import load_spec
-
-    loaded = load_spec(spec, overrides or [], seed=seed, total_frames=frames, device=device)
-    if loaded.shipped and not quiet:
-        note(f"there is no file {spec} here; using the spec of that name that comes with rl2")
-    if dry_run:
-        from rl2cli.cli.plan import print_plan
-
-        return print_plan(loaded, as_json=as_json)
-    from rl2cli.reporting.view import make_view
-    from rl2cli.training import session
-
-    imported()
-    view = make_view("quiet" if quiet else "json" if as_json else "auto", no_color=without_colour())
-    try:
-        summary = session.train(loaded, run_dir=run_dir, view=view, command=context.obj)
-    finally:
-        view.close()
-    emit_json(summary.to_json()) if as_json else emit(summary.run_dir)
+    start(
+        spec,
+        command=context.obj,
+        overrides=overrides or [],
+        seed=seed,
+        device=device,
+        frames=frames,
+        run_dir=run_dir,
+        dry_run=dry_run,
+        as_json=as_json,
+        quiet=quiet,
+    )

@@ -20,7 +20,7 @@ FEWEST_CALLS = 20_000
 MOST_PARAMETERS = 300_000
 """Parameters from which arithmetic, not overhead, decides, and little is saved."""
 
-TOO_SHORT = "a run this short does not pay for compiling; compile = true builds it once, for all later runs"
+TOO_SHORT = "short run; compile = true builds faster code once"
 
 
 def cache_folder() -> Path:
