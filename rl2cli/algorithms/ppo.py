@@ -160,14 +160,15 @@ class PPO(BaseAlgorithm):
         batch = self.make_batch(trajectories)
         if not len(batch.advantage):
             return {}  # every row was a reset
-        epochs_done, metrics = 0, torch.zeros(0)
+        epochs_done, metrics, norms = 0, torch.zeros(0), []
         for _ in range(options.epochs):
             for minibatch in self._minibatches(batch):
                 metrics = self._learn(minibatch, clip_coef, entropy_coef)
+                norms.append(metrics[GRADIENT_NORM].clone())
             epochs_done += 1
             if options.target_kl is not None and metrics[KL] > 1.5 * options.target_kl:
                 break
-        self._check_finite(batch, metrics)
+        self._check_finite(batch, metrics, torch.stack(norms).sum().item())
         self._update_statistics(trajectories)
         report = dict(zip(METRICS, metrics.tolist(), strict=True))
         self._adapt_learning_rate(report["loss/kl"])
@@ -247,7 +248,7 @@ class PPO(BaseAlgorithm):
         metrics = self._learn_compiled(batch, clip_coef, entropy_coef)
         if metrics is None:
             metrics = self._step(batch, clip_coef, entropy_coef)
-        self._check_finite(batch, metrics)
+        self._check_finite(batch, metrics, metrics[GRADIENT_NORM].item())
         return metrics
 
     def _step(self, batch: Batch, clip_coef: Coefficient, entropy_coef: Coefficient) -> torch.Tensor:
@@ -373,11 +374,12 @@ class PPO(BaseAlgorithm):
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
             self.reward_normalizer.update(reward, done, valid)
 
-    def _check_finite(self, batch: Batch, metrics: torch.Tensor) -> None:
-        """Raise where the gradient was not finite; the optimiser has left the parameters as they were."""
-        if math.isfinite(metrics[GRADIENT_NORM]):
+    def _check_finite(self, batch: Batch, metrics: torch.Tensor, norm: float) -> None:
+        """Raise where a gradient's `norm` was not finite; the optimiser has left the parameters as they were."""
+        if math.isfinite(norm):
             return
-        bad = [name for name, value in zip(METRICS, metrics.tolist(), strict=True) if not math.isfinite(value)]
+        values = zip(METRICS, metrics.tolist(), strict=True)
+        bad = [name for name, value in values if not math.isfinite(value)] or [METRICS[GRADIENT_NORM]]
         tensors = {"advantage": batch.advantage, "value_target": batch.value_target, "log_prob": batch.log_prob}
         inputs = [name for name, tensor in tensors.items() if not tensor.isfinite().all()]
         also = f"; so were its inputs {', '.join(inputs)}" if inputs else ""

@@ -93,7 +93,7 @@ def test_auto_builds_where_it_pays(calls: float, seconds: float, done: list[str]
     assert step.done == done
     assert used == ("build" in done) == bool(said)
     assert why is not None
-    assert ("built now" if used else "a run this short") in why
+    assert ("built now" if used else "short run") in why
 
 
 def test_true_builds_however_short_the_run() -> None:
@@ -129,7 +129,7 @@ def test_the_choice_is_said_and_written(tmp_path: Path) -> None:
     assert tomli.loads((run / "resolved.toml").read_text())["compile"] is False
     facts = json.loads((run / "run.json").read_text())
     assert facts["plan"]["compile"] is False
-    assert any(choice.startswith("update eager: a run this short") for choice in facts["choices"])
+    assert any(choice.startswith("update eager: short run") for choice in facts["choices"])
 
 
 @pytest.mark.slow
