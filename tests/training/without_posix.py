@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import gymnasium  # noqa: F401  # not what is tested, so imported before
+import platformdirs  # noqa: F401  # picks its POSIX or Windows form by the platform
 import torch  # noqa: F401
 
 
