@@ -12,6 +12,7 @@ import torch
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.checker import check_first_step
+from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
 from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
 from rl2cli.reporting.view import View
@@ -294,17 +295,23 @@ class Trainer:
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
         self.best = Evaluation(**state["best"]) if state["best"] else None
-        notes = []
-        if state["environments"] is None or self.env.resume == "none":
-            notes.append(
-                "the running episodes cannot be restored: they begin anew, so the run goes on, but not exactly"
-            )
+        problem = self._restore_environments(state["environments"])
+        if problem is not None:
             self.reset_environments()
-        else:
-            self.observation, info = self.env.set_state(state["environments"])
-            self.action_mask = info.get(ACTION_MASK)
-            self.started = True
+        notes = [] if problem is None else [f"{problem}: they begin anew, so the run goes on, but not exactly"]
         return notes + self._set_generators(state["generators"])
+
+    def _restore_environments(self, state: dict[str, Any] | None) -> str | None:
+        """Put the running episodes back; return why that cannot be done, in words."""
+        if state is None or self.env.resume == "none":
+            return "the running episodes cannot be restored"
+        try:
+            self.observation, info = self.env.set_state(state)
+        except EnvironmentFault as fault:
+            return f"the running episodes could not be restored ({fault.message})"
+        self.action_mask = info.get(ACTION_MASK)
+        self.started = True
+        return None
 
     def _set_generators(self, states: dict[str, torch.Tensor]) -> list[str]:
         try:

@@ -12,7 +12,8 @@ import pytest
 import torch
 from small_runs import checkpoints, differences, newest, rows, spec, train
 
-from rl2cli.errors import UsageError
+from rl2cli.envs.in_process import InProcessBatch
+from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.reporting.view import make_view
 from rl2cli.spec import spec_to_dict
 from rl2cli.training.run_folder import RunFolder
@@ -148,3 +149,18 @@ def test_a_run_from_a_device_that_is_not_there_goes_on_and_says_so(
     assert any("random numbers start anew" in note for note in notes)
     assert newest(run).frames == 512
     assert newest(run).metadata["spec"]["device"] == "cpu"
+
+
+def test_episodes_that_cannot_be_repeated_begin_anew_and_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = spec("LunarLander-v3", 1024, checkpoint={"every": 256, "keep": 20})
+    copy = _as_it_was(train(tmp_path, settings))
+
+    def refuse(self: InProcessBatch, state: dict[str, Any]) -> None:
+        raise EnvironmentFault("environment 3 is not where it was")
+
+    monkeypatch.setattr(InProcessBatch, "set_state", refuse)
+    _resume(copy)
+    assert json.loads((copy / "summary.json").read_text())["frames"] >= 1024
+    assert "environment 3 is not where it was" in (copy / "log.txt").read_text()
