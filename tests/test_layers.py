@@ -17,7 +17,7 @@ import rl2cli
 PACKAGE = Path(rl2cli.__file__).parent
 
 LAYERS = [
-    {"errors", "spaces", "options", "text", "trust", "durable", "keys"},
+    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment"},
     {"envs", "networks", "reporting", "spec", "registry"},
     {"algorithms"},
     {"training"},
@@ -41,7 +41,13 @@ FORBIDDEN = {
 }
 """Imports that the rows would allow and that are not wanted."""
 
-TORCH_FREE = ("algorithms.ppo_options", "algorithms.schedules", "networks.mlp_options", "envs.gymnasium_options")
+TORCH_FREE = (
+    "algorithms.ppo_options",
+    "algorithms.replay_options",
+    "algorithms.schedules",
+    "networks.mlp_options",
+    "envs.gymnasium_options",
+)
 TORCH_FREE_PARTS = ("cli", "durable", "errors", "options", "registry", "reporting", "spec", "text", "trust", "api")
 
 

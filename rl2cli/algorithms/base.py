@@ -15,6 +15,7 @@ from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.keys import Observation, Trajectories
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.options import Options as OptionsModel
+from rl2cli.segment import Segment
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class Task:
     make_generator: Callable[[str], torch.Generator]
     """Makes the random generator of a named purpose, on `device`, seeded from the run's seed."""
     has_action_mask: bool = False
+    frame_stack: int = 1
+    """Observations are the last so many frames along their first axis, each of which moves up by one in a step."""
 
 
 class BaseAlgorithm(nn.Module, ABC):
@@ -52,6 +55,8 @@ class BaseAlgorithm(nn.Module, ABC):
     Options: ClassVar[type[OptionsModel]] = OptionsModel
     rollout_length: int
     """Steps of every environment between two updates."""
+    memory_bytes: int = 0
+    """Memory that learning will take for what it keeps of the past, a replay buffer; as much of the disk when saved."""
     generators: dict[str, torch.Generator]
     """Its random generators by purpose; the Trainer saves and restores their states."""
 
@@ -76,6 +81,15 @@ class BaseAlgorithm(nn.Module, ABC):
             `action` [B, *act], and whatever else `update` needs of this moment.
         """
 
+    def behave(
+        self, observation: Observation, explore: torch.Generator, action_mask: torch.Tensor | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Choose the actions of training, one per environment in order; `act` unless exploring is more than sampling.
+
+        Args and return value as for `act`, with B = num_envs.
+        """
+        return self.act(observation, explore, action_mask)
+
     @abstractmethod
     def update(self, trajectories: Trajectories, frames: int) -> dict[str, float]:
         """Learn from one rollout.
@@ -98,3 +112,10 @@ class BaseAlgorithm(nn.Module, ABC):
             CompilationError: There is one, but not for these networks.
         """
         return None
+
+    def segments(self) -> list[Segment]:
+        """Return what a checkpoint keeps besides `state_dict`, in pieces that later checkpoints share, in order."""
+        return []
+
+    def load_segments(self, segments: list[Segment]) -> None:
+        """Take back `segments`, after `load_state_dict`; never called for a policy that only acts."""

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import TypeAlias
 
 from rl2cli.errors import NoCheckpointError, StorageError
+from rl2cli.segment import Segment
 from rl2cli.training.checkpoint_folder import Checkpoint, CheckpointFolder
-from rl2cli.training.checkpoint_format import BestRecord, DamagedError, Segment, Snapshot
+from rl2cli.training.checkpoint_format import BestRecord, DamagedError, Snapshot
 from rl2cli.training.checkpoint_writer import CheckpointWriter
 from rl2cli.training.state_tree import JsonValue
 
-__all__ = ["BestRecord", "Checkpoint", "CheckpointStore", "Segment"]
+__all__ = ["BestRecord", "Checkpoint", "CheckpointStore"]
 
 _Notes: TypeAlias = list[str]
 

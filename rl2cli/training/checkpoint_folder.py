@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from rl2cli.durable import explained, read_regular
+from rl2cli.segment import Segment
 from rl2cli.training.checkpoint_format import (
     SEGMENTS_FOLDER,
     BestRecord,
     DamagedError,
     Manifest,
-    Segment,
     folder_name,
     parse_best,
     parse_json,

@@ -41,16 +41,6 @@ class DamagedError(Exception):
     """What was read is not what was written."""
 
 
-@dataclass
-class Segment:
-    """Tensors that never change again; one file however many checkpoints name it."""
-
-    tensors: dict[str, Tensor] | None = None
-    """The content; may be dropped (set to None) once `sha256` is known."""
-    sha256: str | None = None
-    """Hash of the file, which is its name; known once a checkpoint that holds the segment is on the disk."""
-
-
 @dataclass(frozen=True)
 class BestRecord:
     """Which checkpoint has the best evaluation so far."""

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from rl2cli.durable import explained, fsync_folder, write_new_file, write_text_atomic
 from rl2cli.errors import StorageError, UsageError
+from rl2cli.segment import Segment
 from rl2cli.training.checkpoint_folder import BEST_FILE, CheckpointFolder
 from rl2cli.training.checkpoint_format import (
     SEGMENTS_FOLDER,
     BestRecord,
     DamagedError,
     Manifest,
-    Segment,
     Snapshot,
     Stamp,
     pack_tensors,

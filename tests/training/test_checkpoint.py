@@ -22,8 +22,9 @@ import torch
 
 from rl2cli.durable import read_regular
 from rl2cli.errors import NoCheckpointError, StorageError, UsageError
+from rl2cli.segment import Segment
 from rl2cli.training import checkpoint_format
-from rl2cli.training.checkpoint import BestRecord, CheckpointStore, Segment
+from rl2cli.training.checkpoint import BestRecord, CheckpointStore
 
 DTYPES = [torch.bool, torch.uint8, torch.int64, torch.bfloat16, torch.float16, torch.float32, torch.float64]
 
@@ -512,7 +513,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from rl2cli.training.checkpoint import CheckpointStore, Segment
+from rl2cli.segment import Segment
+from rl2cli.training.checkpoint import CheckpointStore
 
 def killing(real, calls=iter(range(10**6)), at=None):
     def call(*arguments, **options):
