@@ -1,9 +1,11 @@
-"""Adam over one flat vector: clipping and the step cost two operations, however many parameters a network has."""
+"""Parameters in one flat vector: clipping, a step of Adam or following cost two operations, however many there are."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch import nn
@@ -12,12 +14,75 @@ from torch.optim.adam import adam
 BETA1, BETA2 = 0.9, 0.999
 
 
-class FlatAdam(nn.Module):
+class FlatParameters(nn.Module):
+    """The parameters of some modules, moved into one vector that they become views of.
+
+    Build it after they are on their device. They stay part of their modules' `state_dict`, and are not of this one's.
+
+    Args:
+        parameters: All on one device and of one dtype.
+    """
+
+    STATE: ClassVar[tuple[str, ...]] = ("flat",)
+    """Names of the tensors that a gradient step changes."""
+    SETTINGS: ClassVar[tuple[str, ...]] = ()
+    """Names of the tensors that it only reads."""
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        super().__init__()
+        self.parameters_in_order: list[torch.Tensor] = list(parameters)
+        self.flat = _flatten(self.parameters_in_order)
+        self.is_traced = False
+
+    def state(self) -> list[torch.Tensor]:
+        """Return every tensor that a step changes."""
+        return [getattr(self, name) for name in self.STATE]
+
+    def settings(self) -> list[torch.Tensor]:
+        """Return every tensor that a step only reads, a scalar each."""
+        return [getattr(self, name) for name in self.SETTINGS]
+
+    def tensors(self) -> list[torch.Tensor]:
+        """Return `state` and `settings`."""
+        return self.state() + self.settings()
+
+    def constants(self) -> list[object]:
+        """Return the numbers that become part of a step's code."""
+        return [type(self).__name__, *[tuple(parameter.shape) for parameter in self.parameters_in_order]]
+
+    @torch.no_grad()
+    def follow(self, source: FlatParameters, rate: float) -> None:
+        """Move towards `source`, whose parameters have the same shapes, by `rate` of the way; 1 copies it."""
+        self.flat.lerp_(source.flat, rate)
+
+    @contextmanager
+    def traced_with(self, tensors: Sequence[torch.Tensor]) -> Iterator[None]:
+        """Have `tensors` in place of `tensors()` for the block, and views of the vector among them as parameters."""
+        names = [*self.STATE, *self.SETTINGS]
+        own, parameters = self.tensors(), self.parameters_in_order
+        self._take(names, tensors)
+        pieces = torch.split(self.flat, [parameter.numel() for parameter in parameters])
+        self.parameters_in_order = [
+            piece.detach().view(parameter.shape).requires_grad_(parameter.requires_grad)
+            for piece, parameter in zip(pieces, parameters, strict=True)
+        ]
+        self.is_traced = True
+        try:
+            yield
+        finally:
+            self.is_traced = False
+            self.parameters_in_order = parameters
+            self._take(names, own)
+
+    def _take(self, names: Sequence[str], tensors: Sequence[torch.Tensor]) -> None:
+        for name, tensor in zip(names, tensors, strict=True):
+            setattr(self, name, tensor)
+
+
+class FlatAdam(FlatParameters):
     """Adam (Kingma and Ba 2014, arXiv 1412.6980) with the gradient's norm clipped.
 
-    The parameters given are moved into one vector that they become views of, so build it after they are on their
-    device. A step whose gradient is not finite changes nothing. Moments and step count are buffers: part of
-    `state_dict`.
+    A step whose gradient is not finite changes nothing. Moments and step count are buffers: part of `state_dict`.
 
     Args:
         parameters: What it optimises, all on one device and of one dtype.
@@ -25,25 +90,26 @@ class FlatAdam(nn.Module):
         max_grad_norm: Longest gradient, by Euclidean norm; 0 for any.
     """
 
+    STATE = ("flat", "first_moment", "second_moment", "step_count")
+    SETTINGS = ("learning_rate",)
+
     step_count: torch.Tensor
     first_moment: torch.Tensor
     second_moment: torch.Tensor
     learning_rate: torch.Tensor
 
     def __init__(self, parameters: Iterable[nn.Parameter], epsilon: float, max_grad_norm: float) -> None:
-        super().__init__()
-        self.parameters_in_order = list(parameters)
+        super().__init__(parameters)
         self.epsilon = epsilon
         self.max_grad_norm = max_grad_norm
-        self.flat = _flatten(self.parameters_in_order)
         self.register_buffer("first_moment", torch.zeros_like(self.flat))
         self.register_buffer("second_moment", torch.zeros_like(self.flat))
         self.register_buffer("step_count", torch.zeros((), device=self.flat.device))
         self.register_buffer("learning_rate", torch.zeros((), device=self.flat.device))
 
-    def state(self) -> list[torch.Tensor]:
-        """Return every tensor that a step changes."""
-        return [self.flat, self.first_moment, self.second_moment, self.step_count]
+    def constants(self) -> list[object]:
+        """Return the numbers that become part of a step's code."""
+        return [*super().constants(), self.epsilon, self.max_grad_norm]
 
     def step(self, loss: torch.Tensor) -> torch.Tensor:
         """Take one step down the gradient of `loss` at `learning_rate`; return the gradient's norm before clipping."""
@@ -54,6 +120,8 @@ class FlatAdam(nn.Module):
     def apply_gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
         """Take one step along `gradients`, one per parameter in order; return their norm before clipping."""
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
+        if self.is_traced:
+            return adam_step(self.state(), flat, self.learning_rate, self.epsilon, self.max_grad_norm)
         norm: torch.Tensor = torch.linalg.vector_norm(flat)
         if flat.is_cpu:
             self._apply_on_cpu(flat, norm.item())
@@ -118,7 +186,7 @@ def adam_step(
     return norm
 
 
-def _flatten(parameters: list[nn.Parameter]) -> torch.Tensor:
+def _flatten(parameters: list[torch.Tensor]) -> torch.Tensor:
     """Move the parameters into one new vector that they become views of, and return it."""
     flat = torch.cat([parameter.detach().reshape(-1) for parameter in parameters])
     pieces = torch.split(flat, [parameter.numel() for parameter in parameters])

@@ -1,4 +1,4 @@
-"""One update step as code compiled ahead of time: loss, gradient, clipping and Adam in one call, no Python inside.
+"""One gradient step as code compiled ahead of time: losses, gradients, Adam in one call, no Python inside.
 
 The step is traced into one graph (`make_fx`), compiled by AOTInductor with this machine's C++ compiler, and kept in a
 folder under a key that names everything that decides the code. Loading takes milliseconds and imports neither
@@ -24,7 +24,8 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from rl2cli.algorithms.adam import FlatAdam, adam_step
+from rl2cli.algorithms.adam import FlatParameters
+from rl2cli.algorithms.tracing import Step, take_with
 from rl2cli.durable import write_bytes_atomic
 
 LEAST_ROWS = 2
@@ -55,15 +56,14 @@ class Runner(Protocol):
 
 
 class CompiledStep:
-    """One step of `optimizer` down the gradient of `loss`, compiled; called like `cuda_graph.GraphedStep`.
+    """One gradient step, compiled; called like the step itself and like `cuda_graph.GraphedStep`.
 
-    It can be called once `load` has succeeded. It has no state: what it changes is the optimizer's.
+    It can be called once `load` has succeeded. It has no state: what it changes is that of `parts`.
 
     Args:
-        loss: A module whose parameters are the optimizer's, in order. Its forward takes the inputs and returns the
-            loss and a tuple of scalars to report, looks at no value on the host, draws no random numbers, and reads
-            no tensor that ever changes besides inputs and parameters.
-        optimizer: Holds the parameters.
+        step: See `gradient_step.GradientStep`, as for `root` and `parts`.
+        root: Owns, with its submodules, every parameter that the step reads.
+        parts: Everything that the step changes.
         make_inputs: Makes an example of the inputs with a number of rows. Scalars are settings, all others have rows.
         rows: Usual number of rows. The code takes others as well, in a range that torch chooses around it.
         decided_by: What decides the code besides shapes, versions and the processor: options, sources.
@@ -72,47 +72,29 @@ class CompiledStep:
 
     def __init__(
         self,
-        loss: nn.Module,
-        optimizer: FlatAdam,
+        step: Step,
+        root: nn.Module,
+        parts: Sequence[FlatParameters],
         make_inputs: Callable[[int], list[torch.Tensor]],
         rows: int,
         decided_by: Sequence[object],
         calls: float,
     ) -> None:
-        self._loss, self._optimizer, self._make_inputs = loss, optimizer, make_inputs
+        self.take_eagerly, self._root, self._parts, self._make_inputs = step, root, parts, make_inputs
         self.rows, self.calls = rows, calls
         self._allowed = range(0)
         self._examples = make_inputs(rows)
         self._expected = [(tensor.shape[1:], tensor.dtype) for tensor in self._examples]
         self._runner: Runner | None = None
-        self._state = [*optimizer.state(), optimizer.learning_rate]
-        tensors = [*self._state, *optimizer.parameters_in_order, *self._examples]
-        shapes = [(tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors]
-        constants = [OPTIONS, optimizer.epsilon, optimizer.max_grad_norm, torch.__version__, torch.get_num_threads()]
-        decisive = [shapes, *constants, *processor(), *decided_by]
+        self._state = [tensor for part in parts for tensor in part.tensors()]
+        shapes = [(tuple(tensor.shape), str(tensor.dtype)) for tensor in [*self._state, *self._examples]]
+        constants = [constant for part in parts for constant in part.constants()]
+        decisive = [shapes, constants, OPTIONS, torch.__version__, torch.get_num_threads(), *processor(), *decided_by]
         self.key = hashlib.sha256("\n".join(map(str, decisive)).encode()).hexdigest()[:32]
 
-    # --- the step ---
-
-    def take_eagerly(self, *inputs: torch.Tensor) -> torch.Tensor:
-        """Take the step without compiled code; return what `loss` reports and the gradient's norm."""
-        loss, reported = self._loss(*inputs)
-        return torch.stack([*reported, self._optimizer.step(loss)])
-
     def take_traceably(self, *tensors: torch.Tensor) -> torch.Tensor:
-        """Take the step as a function of the optimizer's state, its learning rate and the inputs, in that order."""
-        state, learning_rate, inputs = tensors[:4], tensors[4], tensors[5:]
-        parameters = dict(self._loss.named_parameters())
-        flat = state[0].detach().requires_grad_()
-        pieces = torch.split(flat, [parameter.numel() for parameter in parameters.values()])
-        shaped = zip(parameters.items(), pieces, strict=True)
-        views = {name: piece.view(parameter.shape) for (name, parameter), piece in shaped}
-        loss, reported = torch.func.functional_call(self._loss, views, inputs)
-        (gradient,) = torch.autograd.grad(loss, flat)
-        with torch.no_grad():
-            optimizer = self._optimizer
-            norm = adam_step(state, gradient, learning_rate, optimizer.epsilon, optimizer.max_grad_norm)
-            return torch.stack([*reported, norm])
+        """Take the step as a function of the tensors of its parts and the inputs, in that order."""
+        return take_with(self.take_eagerly, self._root, self._parts, tensors)
 
     # --- running ---
 
@@ -122,8 +104,8 @@ class CompiledStep:
         return self._runner is not None
 
     def fits(self, inputs: Sequence[torch.Tensor]) -> bool:
-        """Return whether the code may be run on `inputs`, which it does not look at itself."""
-        return all(
+        """Return whether there is code that may be run on `inputs`, which it does not look at itself."""
+        return self.is_loaded and all(
             tensor.shape[1:] == shape
             and tensor.dtype == dtype
             and (not tensor.ndim or (len(tensor) in self._allowed and tensor.is_contiguous()))
@@ -197,9 +179,11 @@ class CompiledStep:
 
     @contextmanager
     def _trial(self) -> Iterator[None]:
-        """Set a learning rate; put the whole state back at the end of the block."""
+        """Set learning rates; put the whole state back at the end of the block."""
         saved = [tensor.clone() for tensor in self._state]
-        self._optimizer.learning_rate.fill_(1e-3)
+        for part in self._parts:
+            for learning_rate in part.settings():
+                learning_rate.fill_(1e-3)
         try:
             yield
         finally:

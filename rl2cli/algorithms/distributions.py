@@ -57,7 +57,7 @@ class Categorical:
 
     def mode(self, outputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the most probable choice [B] int64."""
-        return _mask(outputs, mask).argmax(-1)
+        return masked(outputs, mask).argmax(-1)
 
     def sample(
         self,
@@ -69,14 +69,14 @@ class Categorical:
         """Return a random choice [B] int64 by the Gumbel-max trick: argmax(logits - log E), E ~ Exp(1)."""
         del log_std
         noise = torch.empty_like(outputs).exponential_(generator=generator).log_()
-        return (_mask(outputs, mask) - noise).argmax(-1)
+        return (masked(outputs, mask) - noise).argmax(-1)
 
     def log_prob_and_entropy(
         self, outputs: torch.Tensor, log_std: torch.Tensor, action: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log p(action) [B] and -sum p log p [B]."""
         del log_std
-        log_p = F.log_softmax(_mask(outputs, mask), -1)  # [B, n]
+        log_p = F.log_softmax(masked(outputs, mask), -1)  # [B, n]
         entropy = -(log_p.exp() * log_p).sum(-1)
         return log_p.gather(-1, action.unsqueeze(-1)).squeeze(-1), entropy
 
@@ -93,7 +93,7 @@ class MultiCategorical:
 
     def mode(self, outputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the most probable choices [B, k] int64."""
-        return torch.stack([part.argmax(-1) for part in torch.split(_mask(outputs, mask), self.sizes, -1)], -1)
+        return torch.stack([part.argmax(-1) for part in torch.split(masked(outputs, mask), self.sizes, -1)], -1)
 
     def sample(
         self,
@@ -105,13 +105,13 @@ class MultiCategorical:
         """Return random choices [B, k] int64."""
         del log_std
         noise = torch.empty_like(outputs).exponential_(generator=generator).log_()
-        return self.mode(_mask(outputs, mask) - noise)
+        return self.mode(masked(outputs, mask) - noise)
 
     def log_prob_and_entropy(
         self, outputs: torch.Tensor, log_std: torch.Tensor, action: torch.Tensor, mask: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sums over the choices of log-probability [B] and entropy [B]."""
-        logits = torch.split(_mask(outputs, mask), self.sizes, -1)
+        logits = torch.split(masked(outputs, mask), self.sizes, -1)
         pairs = [
             part.log_prob_and_entropy(logit, log_std, choice)
             for part, logit, choice in zip(self.parts, logits, action.unbind(-1), strict=True)
@@ -273,5 +273,6 @@ def _sum_pairs(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Te
     return torch.stack(log_probs).sum(0), torch.stack(entropies).sum(0)
 
 
-def _mask(logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+def masked(logits: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """Return `logits` [B, A] with those of forbidden choices so low that they are never taken."""
     return logits if mask is None else logits.masked_fill(~mask, MASKED_LOGIT)

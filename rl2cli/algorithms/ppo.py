@@ -17,8 +17,8 @@ from torch.nn import functional as F
 from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.algorithms.compiled import LEAST_ROWS, CompilationError, CompiledStep, sources
-from rl2cli.algorithms.cuda_graph import GraphedStep
 from rl2cli.algorithms.distributions import make_distribution
+from rl2cli.algorithms.gradient_step import GradientStep
 from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer
 from rl2cli.algorithms.ppo_options import PPOOptions
 from rl2cli.algorithms.returns import explained_variance, generalized_advantage_estimation
@@ -48,9 +48,6 @@ METRICS = (
     "loss/policy", "loss/value", "loss/entropy", "loss/kl", "loss/clip_fraction", "loss/gradient_norm",
 )  # fmt: skip
 KL, GRADIENT_NORM = METRICS.index("loss/kl"), METRICS.index("loss/gradient_norm")
-
-Coefficient = float | torch.Tensor
-"""A number, or a scalar tensor where a CUDA graph reads it."""
 
 
 class Batch(NamedTuple):
@@ -119,8 +116,8 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
-        self._graph: GraphedStep | None = None
-        self._compiled: CompiledStep | None = None
+        self._structure = self._example_batch(LEAST_ROWS)
+        self._gradient_step = GradientStep(self._step, self, [self.optimizer], task.device)
 
     def _initialise(self) -> None:
         for network in (self.policy, self.critic):
@@ -153,8 +150,8 @@ class PPO(BaseAlgorithm):
         """Learn from one rollout; see `BaseAlgorithm.update`."""
         options, total = self.options, self.task.total_frames
         learning_rate = value_at(options.learning_rate, frames, total) * self.adaptive_factor
-        clip_coef = value_at(options.clip_coef, frames, total)
-        entropy_coef = value_at(options.entropy_coef, frames, total)
+        scheduled = [value_at(schedule, frames, total) for schedule in (options.clip_coef, options.entropy_coef)]
+        clip_coef, entropy_coef = [torch.full((), value, device=self.task.device) for value in scheduled]
         self.optimizer.learning_rate.fill_(learning_rate)
 
         batch = self.make_batch(trajectories)
@@ -241,40 +238,17 @@ class PPO(BaseAlgorithm):
         for start, end in itertools.pairwise(bounds):
             yield shuffled.select(slice(start, end))
 
-    def _learn(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor:
+    def _learn(self, batch: Batch, clip_coef: torch.Tensor, entropy_coef: torch.Tensor) -> torch.Tensor:
         """Take one gradient step; return the METRICS of this minibatch before it."""
-        if self.task.device.type == "cuda":
-            return self._learn_graphed(batch, clip_coef, entropy_coef)
-        metrics = self._learn_compiled(batch, clip_coef, entropy_coef)
-        if metrics is None:
-            metrics = self._step(batch, clip_coef, entropy_coef)
-        self._check_finite(batch, metrics, metrics[GRADIENT_NORM].item())
+        metrics = self._gradient_step(clip_coef, entropy_coef, *batch.tensors())
+        if metrics.is_cpu:
+            self._check_finite(batch, metrics, metrics[GRADIENT_NORM].item())
         return metrics
 
-    def _step(self, batch: Batch, clip_coef: Coefficient, entropy_coef: Coefficient) -> torch.Tensor:
-        loss, parts = self.loss(batch, clip_coef, entropy_coef)
+    def _step(self, clip_coef: torch.Tensor, entropy_coef: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
+        """Take the gradient step of a batch with the tensors `rows`, eagerly."""
+        loss, parts = self.loss(self._structure.with_tensors(rows), clip_coef, entropy_coef)
         return torch.stack([*parts, self.optimizer.step(loss)])
-
-    def _learn_graphed(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor:
-        """Take the step as a CUDA graph, captured for the first minibatch's size; another size runs eagerly."""
-        tensors = batch.tensors()
-        coefficients = torch.tensor([clip_coef, entropy_coef]).pin_memory().to(self.task.device, non_blocking=True)
-
-        def step(coefficients: torch.Tensor, *tensors: torch.Tensor) -> torch.Tensor:
-            return self._step(batch.with_tensors(tensors), coefficients[0], coefficients[1])
-
-        if self._graph is None:
-            self._graph = GraphedStep(step, [coefficients, *tensors], self.optimizer.state())
-        if self._graph.fits([coefficients, *tensors]):
-            return self._graph(coefficients, *tensors)
-        return step(coefficients, *tensors)
-
-    def _learn_compiled(self, batch: Batch, clip_coef: float, entropy_coef: float) -> torch.Tensor | None:
-        """Take the step as compiled code; None where none is loaded or this batch does not fit it."""
-        if self._compiled is None or not self._compiled.is_loaded:
-            return None
-        inputs = [torch.tensor(clip_coef), torch.tensor(entropy_coef), *batch.tensors()]
-        return self._compiled(*inputs) if self._compiled.fits(inputs) else None
 
     def make_compiled_step(self) -> CompiledStep:
         """Return the whole gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""
@@ -283,9 +257,7 @@ class PPO(BaseAlgorithm):
         options = self.options
         if options.minibatch_size < LEAST_ROWS:
             raise CompilationError("a minibatch of one row is not compiled")
-        self._compiled = CompiledStep(
-            _Loss(self, self._example_batch(LEAST_ROWS)),
-            self.optimizer,
+        return self._gradient_step.make_compiled(
             lambda rows: [torch.tensor(0.2), torch.tensor(0.01), *self._example_batch(rows).tensors()],
             options.minibatch_size,
             [
@@ -296,7 +268,6 @@ class PPO(BaseAlgorithm):
             ],
             calls=self.task.total_frames * options.epochs / options.minibatch_size,
         )
-        return self._compiled
 
     @torch.no_grad()
     def _example_batch(self, rows: int) -> Batch:
@@ -319,7 +290,7 @@ class PPO(BaseAlgorithm):
         return Batch(observation, action, log_prob, noise(rows), noise(rows), noise(rows), mask)
 
     def loss(
-        self, batch: Batch, clip_coef: Coefficient, entropy_coef: Coefficient
+        self, batch: Batch, clip_coef: torch.Tensor, entropy_coef: torch.Tensor
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
         """Return the loss of `batch` and its parts: policy, value, entropy, approximate KL, clipped fraction.
 
@@ -337,7 +308,7 @@ class PPO(BaseAlgorithm):
             variance, mean = torch.var_mean(advantage)
             advantage = (advantage - mean) / variance.sqrt().clamp_min(1e-4)
         low, high = 1.0 - clip_coef, 1.0 + clip_coef
-        clipped = torch.clamp(ratio, low, high)  # type: ignore[arg-type]  # both numbers or both tensors
+        clipped = torch.clamp(ratio, low, high)
         policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
         value_loss = self._value_loss(self._value(batch.observation), batch)
         entropy_mean = entropy.mean()
@@ -397,17 +368,6 @@ class PPO(BaseAlgorithm):
     def set_extra_state(self, state: dict[str, float]) -> None:
         """Take back `get_extra_state`; called by `load_state_dict`."""
         self.adaptive_factor = state["adaptive_factor"]
-
-
-class _Loss(nn.Module):
-    """`PPO.loss` as the forward of a module, of scalars and the tensors of a batch like `structure`."""
-
-    def __init__(self, ppo: PPO, structure: Batch) -> None:
-        super().__init__()
-        self.ppo, self.structure = ppo, structure
-
-    def forward(self, clip_coef: torch.Tensor, entropy_coef: torch.Tensor, *rows: torch.Tensor) -> Any:
-        return self.ppo.loss(self.structure.with_tensors(rows), clip_coef, entropy_coef)
 
 
 def _orthogonal(module: nn.Module, gain: float) -> None:
