@@ -198,6 +198,13 @@ algorithms = Registry(
             "rl2cli.algorithms.ppo_options:PPOOptions",
             "Proximal policy optimisation, on-policy, for every action space",
         ),
+        Entry(
+            "sac",
+            "rl2cli.algorithms.sac:SAC",
+            "built in",
+            "rl2cli.algorithms.sac_options:SACOptions",
+            "Soft actor-critic, off-policy, for continuous and discrete actions",
+        ),
     ],
 )
 
