@@ -99,7 +99,8 @@ class ReplayLearner(nn.Module):
 
     def _due(self) -> int:
         """Return how many gradient steps are due: those of all frames after the warm-up, less those taken."""
-        return int((self.frames - self.options.learning_starts) * self.options.updates_per_frame) - self.updates
+        learned_from = max(self.frames - self.options.learning_starts, 0)
+        return int(learned_from * self.options.updates_per_frame) - self.updates
 
     def _learn(self, calls: int) -> None:
         learning_rate = value_at(self.options.learning_rate, self.frames, self.task.total_frames)
