@@ -116,7 +116,8 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
-        self._structure = self._example_batch(LEAST_ROWS)
+        mask = torch.zeros(0) if task.has_action_mask else None
+        self._structure = Batch._make([allocate(task.observation_space, (0,)), *[torch.zeros(0)] * 5, mask])
         self._gradient_step = GradientStep(self._step, self, [self.optimizer], task.device)
 
     def _initialise(self) -> None:

@@ -23,6 +23,7 @@ CART = spaces.Box(-1.0, 1.0, (4,), np.float32)
 DISCRETE = spaces.Discrete(2)
 COMPOSITE = spaces.Dict({"a": spaces.Discrete(3), "b": NORMAL, "c": spaces.MultiBinary(2)})
 SPACES = {"categorical": DISCRETE, "normal": NORMAL, "composite": COMPOSITE}
+SETTINGS = torch.tensor(0.2), torch.tensor(0.0)
 MINIBATCHES = [256, 256, 250, 3, 37] * 4
 """Rows of twenty minibatches, as environments make them whose resets are no frames."""
 
@@ -67,7 +68,7 @@ def _twenty_steps(ppo: PPO) -> list[torch.Tensor]:
     for number, rows in enumerate(MINIBATCHES):
         ppo.optimizer.learning_rate.fill_(1e-3 / (number + 1))
         batch = random_batch(ppo, rows, seed=number)
-        reported.append(ppo._learn(batch, 0.1 + 0.01 * number, 0.02 - 0.001 * number).clone())
+        reported.append(ppo._learn(batch, torch.tensor(0.1 + 0.01 * number), torch.tensor(0.02 - 0.001 * number)))
     return reported
 
 
@@ -115,11 +116,11 @@ def test_a_minibatch_that_does_not_fit_is_learned_eagerly(imitate: Callable[...,
     ppo = make_ppo(DISCRETE)
     imitation = imitate(ppo)
     whole = random_batch(ppo, 8)
-    ppo._learn(whole.select(slice(0, 2)), 0.2, 0.0)  # fewer rows than the code is for
-    ppo._learn(whole.select(slice(0, 8, 2)), 0.2, 0.0)  # not contiguous
-    ppo._learn(whole._replace(value=whole.value.double()), 0.2, 0.0)
+    ppo._learn(whole.select(slice(0, 2)), *SETTINGS)  # fewer rows than the code is for
+    ppo._learn(whole.select(slice(0, 8, 2)), *SETTINGS)  # not contiguous
+    ppo._learn(whole._replace(value=whole.value.double()), *SETTINGS)
     assert imitation.rows == []
-    ppo._learn(whole.select(slice(0, 4)), 0.2, 0.0)
+    ppo._learn(whole.select(slice(0, 4)), *SETTINGS)
     assert imitation.rows == [4]
     assert ppo.optimizer.step_count == 4
 
@@ -138,7 +139,7 @@ def test_code_that_does_something_else_is_refused(imitate: Callable[..., Imitati
     ppo, other = make_ppo(DISCRETE), make_ppo(DISCRETE, value_coef=0.6)
     with pytest.raises(CompilationError, match="not do what the eager step does"):
         imitate(ppo, other.make_compiled_step().take_traceably)
-    ppo._learn(random_batch(ppo, 8), 0.2, 0.0)  # and learning goes on
+    ppo._learn(random_batch(ppo, 8), *SETTINGS)  # and learning goes on
 
 
 def test_code_that_is_missing_damaged_or_no_code_is_refused(tmp_path: Path) -> None:
@@ -226,5 +227,5 @@ def test_built_code_is_the_eager_step_and_the_same_every_time(
     assert all(torch.equal(a, b) for a, b in zip(first.optimizer.state(), second.optimizer.state(), strict=True))
     bad = random_batch(first, 64)._replace(advantage=torch.full((64,), float("nan")))
     with pytest.raises(Exception, match="not finite"):
-        first._learn(bad, 0.2, 0.0)
+        first._learn(bad, *SETTINGS)
     assert all(torch.equal(a, b) for a, b in zip(first.optimizer.state(), second.optimizer.state(), strict=True))

@@ -119,7 +119,7 @@ def test_the_graph_is_what_its_steps_are_one_by_one() -> None:
     space, action = ACTIONS["discrete"]
     options = {"minibatch_size": 32, "epochs": 4, "rollout_length": 16}
     graphed, eager = _ppo(CUDA, space, **options), _ppo(CUDA, space, **options)
-    eager._learn = eager._step  # without the graph
+    eager._gradient_step = eager._step  # without the graph
     trajectories = _on(CUDA, _rollout(graphed, action))
     for frames in (128, 256):
         graphed.update(dict(trajectories), frames)
@@ -134,9 +134,10 @@ def test_minibatches_never_wait_for_the_device() -> None:
     trajectories = _on(CUDA, _rollout(ppo, action))
     ppo.update(dict(trajectories), 128)  # captures
     batch = ppo.make_batch(trajectories)
+    settings = torch.full((), 0.2, device=CUDA), torch.full((), 0.0, device=CUDA)
     with _no_wait_for_the_device():
         for minibatch in ppo._minibatches(batch):
-            ppo._learn(minibatch, 0.2, 0.0)
+            ppo._learn(minibatch, *settings)
 
 
 def test_acting_never_waits_for_the_device() -> None:
