@@ -33,7 +33,7 @@ class BoxActions(nn.Module):
     """
 
     middle: torch.Tensor
-    half: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, space: spaces.Space[Any], algorithm: str) -> None:
         super().__init__()
@@ -50,16 +50,16 @@ class BoxActions(nn.Module):
         low, high = torch.from_numpy(bounds).float()
         half = (high - low) / 2
         self.register_buffer("middle", (low + high) / 2, persistent=False)
-        self.register_buffer("half", torch.where(half > 0, half, 1.0), persistent=False)
+        self.register_buffer("scale", torch.where(half > 0, half, 1.0), persistent=False)
 
     def to_env(self, unit: torch.Tensor) -> torch.Tensor:
         """Return `unit` [B, width] in the space's bounds, [B, *shape]."""
-        return torch.addcmul(self.middle, unit, self.half).view(-1, *self.shape)
+        return torch.addcmul(self.middle, unit, self.scale).view(-1, *self.shape)
 
     def to_unit(self, action: torch.Tensor) -> torch.Tensor:
         """Return `action` [B, *shape] as numbers from -1 to 1, [B, width]."""
-        return (action.flatten(1) - self.middle) / self.half
+        return (action.flatten(1) - self.middle) / self.scale
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Return uniform random numbers from -1 to 1, [count, width]."""
-        return torch.empty(count, self.width, device=self.half.device).uniform_(-1.0, 1.0, generator=generator)
+        return torch.empty(count, self.width, device=self.scale.device).uniform_(-1.0, 1.0, generator=generator)
