@@ -39,18 +39,18 @@ class BoxActions(nn.Module):
         super().__init__()
         if not isinstance(space, spaces.Box):
             raise cannot_act(algorithm, space)
-        bounds = np.stack([space.low, space.high]).astype(np.float64).reshape(2, -1)  # [2, width]
-        if not np.isfinite(bounds).all():
+        bounds = torch.from_numpy(np.stack([space.low, space.high]).astype(np.float64).reshape(2, -1))  # [2, width]
+        if not bounds.float().isfinite().all():
             raise UsageError(
                 f"{algorithm} needs bounds for every action, and {' '.join(str(space).split())} has infinite ones",
                 hint="rescale the actions (gymnasium.wrappers.RescaleAction), or use ppo, which needs no bounds",
             )
         self.shape = space.shape
         self.width = bounds.shape[1]
-        low, high = torch.from_numpy(bounds).float()
+        low, high = bounds
         half = (high - low) / 2
-        self.register_buffer("middle", (low + high) / 2, persistent=False)
-        self.register_buffer("scale", torch.where(half > 0, half, 1.0), persistent=False)
+        self.register_buffer("middle", ((low + high) / 2).float(), persistent=False)
+        self.register_buffer("scale", torch.where(half > 0, half, 1.0).float(), persistent=False)
 
     def to_env(self, unit: torch.Tensor) -> torch.Tensor:
         """Return `unit` [B, width] in the space's bounds, [B, *shape]."""
@@ -58,7 +58,7 @@ class BoxActions(nn.Module):
 
     def to_unit(self, action: torch.Tensor) -> torch.Tensor:
         """Return `action` [B, *shape] as numbers from -1 to 1, [B, width]."""
-        return (action.flatten(1) - self.middle) / self.scale
+        return (action.reshape(-1, self.width) - self.middle) / self.scale
 
     def sample(self, count: int, generator: torch.Generator) -> torch.Tensor:
         """Return uniform random numbers from -1 to 1, [count, width]."""

@@ -29,6 +29,11 @@ class Critics(nn.Module):
         pairs = zip(self.networks, self.heads, strict=True)
         return torch.stack([head(network(observation, action)) for network, head in pairs])
 
+    def first(self, observation: Observation, action: torch.Tensor | None = None) -> torch.Tensor:
+        """Return [B, outputs] of the first one alone."""
+        value: torch.Tensor = self.heads[0](self.networks[0](observation, action))
+        return value
+
 
 def frozen_copy(source: nn.Module, copy: nn.Module) -> nn.Module:
     """Give `copy` the parameters of `source`, never to be differentiated, and return it: a target network."""

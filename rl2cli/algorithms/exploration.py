@@ -48,7 +48,8 @@ class ColouredNoise(nn.Module):
         edges = [0, -1] if self.steps % 2 == 0 else [0]  # frequencies without a phase
         real[..., edges] *= math.sqrt(2.0)
         imaginary[..., edges] = 0.0
-        return torch.fft.irfft(torch.complex(real, imaginary), n=self.steps)
+        sequence: torch.Tensor = torch.fft.irfft(torch.complex(real, imaginary), n=self.steps)
+        return sequence
 
 
 class StateDependentNoise(nn.Module):
@@ -84,7 +85,7 @@ class StateDependentNoise(nn.Module):
 def _amplitudes(exponent: float, steps: int, device: torch.device) -> torch.Tensor:
     """Return the amplitude of each frequency [steps // 2 + 1] that gives unit variance in time."""
     frequencies = torch.fft.rfftfreq(steps, dtype=torch.float64).clamp_min(1.0 / steps)
-    amplitudes = frequencies ** (-exponent / 2)
+    amplitudes: torch.Tensor = frequencies ** (-exponent / 2)
     counted = amplitudes[1:].clone()
     if steps % 2 == 0 and len(counted):
         counted[-1] /= math.sqrt(2.0)

@@ -84,6 +84,31 @@ class SquashedGaussian(nn.Module):
         log_prob = log_prob - 2.0 * (math.log(2.0) - x - F.softplus(-2.0 * x))
         return x.tanh(), log_prob.sum(-1)
 
+    @torch.inference_mode()
+    def act(
+        self, observation: Observation, explore: torch.Generator | None, action_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return actions in the space's bounds, [B, *act], those of the mean where `explore` is None."""
+        del action_mask
+        if explore is None:
+            return self.actions.to_env(self.mean(observation))
+        mean, log_std = self._distribution(self.network(observation))
+        noise = torch.empty_like(mean).normal_(generator=explore)
+        return self.actions.to_env(torch.addcmul(mean, log_std.exp(), noise).tanh())
+
+    @torch.inference_mode()
+    def behave(
+        self, observation: Observation, explore: torch.Generator, action_mask: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the actions of training in the space's bounds, [N, *act]."""
+        del action_mask
+        return self.actions.to_env(self.explore(observation, explore))
+
+    def random(self, count: int, generator: torch.Generator, action_mask: torch.Tensor | None) -> torch.Tensor:
+        """Return uniform random actions in the space's bounds, [count, *act]."""
+        del action_mask
+        return self.actions.to_env(self.actions.sample(count, generator))
+
     def explore(self, observation: Observation, generator: torch.Generator) -> torch.Tensor:
         """Return the actions of training, [N, width]."""
         features = self.network(observation)
