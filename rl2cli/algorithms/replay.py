@@ -11,23 +11,24 @@ from torch import Tensor
 
 from rl2cli.algorithms.base import Task
 from rl2cli.algorithms.replay_options import ReplayOptions
-from rl2cli.algorithms.ring import Array, Ring
+from rl2cli.algorithms.replay_storage import ReplayStorage, final_breaks, shift_breaks
+from rl2cli.algorithms.ring import Placement, Ring
 from rl2cli.keys import (
-    ACTION,
     ACTION_MASK,
     DONE,
+    FINAL_INDEX,
     FINAL_OBSERVATION,
     IS_INIT,
     OBSERVATION,
-    REWARD,
-    TERMINATED,
     VALID,
     Observation,
     Trajectories,
     map_observation,
 )
 from rl2cli.segment import Segment
-from rl2cli.spaces import action_dtype, action_shape, allocate, mask_width
+
+WITH_NEXT = (OBSERVATION, ACTION_MASK)
+"""What trajectories have for T + 1 steps."""
 
 
 class ReplayBatch(NamedTuple):
@@ -69,89 +70,58 @@ class ReplayBatch(NamedTuple):
         return ReplayBatch(*[None if part is None else map_observation(function, part) for part in self])  # type: ignore[arg-type]  # only masks may be None
 
 
-class _Storage(NamedTuple):
-    """What is known of each row; all [N * length, ...]."""
-
-    observation: Observation
-    action: Tensor
-    reward: Tensor
-    discount: Tensor
-    """Gamma, 0 where the episode terminated."""
-    action_mask: Tensor | None
-
-
 class ReplayBuffer:
-    """The newest frames of N environments, with their true next observations, each observation once.
+    """The newest `buffer_size` frames, or a few more, with their true next observations, each observation once.
 
     Args:
         task: Gives spaces, number of environments and device; the memory is taken by the first `add`.
-        options: `buffer_size`, `n_step` and `gamma`.
+        options: `buffer_size`, `n_step`, `gamma`, and what concerns priorities.
     """
 
     def __init__(self, task: Task, options: ReplayOptions) -> None:
         self.task, self.options = task, options
-        self.ring = Ring(task.num_envs, -(-options.buffer_size // task.num_envs) + 1)
-        self._storage: _Storage | None = None
-        self._is_frame = torch.from_numpy(self.ring.is_frame)
+        stack = task.frame_stack
+        frames = -(-options.buffer_size // task.num_envs)
+        # Besides the frames, the next observation, and the frames whose stacks are overwritten in part.
+        self.ring = Ring(task.num_envs, max(frames + stack, 3 * stack + 1), stack)
+        self._storage: ReplayStorage | None = None
 
     def __len__(self) -> int:
         return self.ring.num_frames
 
     @property
     def memory_bytes(self) -> int:
-        """Bytes that it will take, without taking them."""
-        storage = self._make_storage(torch.device("meta"))
-        sizes: list[int] = [self.ring.is_frame.nbytes]
-        for part in storage:
-            if part is not None:
-                map_observation(lambda tensor: sizes.append(tensor.nbytes), part)
-        return sum(sizes)
+        """Bytes that it will take, known without taking them."""
+        return ReplayStorage(self.task, self.ring, torch.device("meta")).nbytes
 
-    def _make_storage(self, device: torch.device) -> _Storage:
-        task, size = self.task, len(self.ring.is_frame)
-        space = task.action_space
-        masks = None
-        if task.has_action_mask:
-            masks = torch.ones(size, mask_width(space), dtype=torch.bool, device=device)
-        return _Storage(
-            allocate(task.observation_space, (size,), device),
-            torch.zeros(size, *action_shape(space), dtype=action_dtype(space), device=device),
-            torch.zeros(size, device=device),
-            torch.zeros(size, device=device),
-            masks,
-        )
+    @property
+    def storage(self) -> ReplayStorage:
+        """The memory, allocated when it is first asked for."""
+        if self._storage is None:
+            self._storage = ReplayStorage(self.task, self.ring, self.task.device)
+        return self._storage
 
     # --- adding ---
 
     def add(self, trajectories: Trajectories) -> None:
         """Keep the frames of a rollout, see `rl2cli.keys`, in the place of the oldest ones."""
-        if self._storage is None:
-            self._storage = self._make_storage(self.task.device)
-            self._is_frame = self._is_frame.to(self.task.device)
-        storage = self._storage
-        flags = [trajectories[key][..., 0] for key in (DONE, VALID)] + [trajectories[IS_INIT][0, :, 0]]
-        placement = self.ring.place(*[flag.cpu().numpy() for flag in flags])
-        rows, frames, finals = (self._to_device(part) for part in (placement.rows, placement.frames, placement.finals))
-        kept, kept_frames = self._to_device(placement.kept), self._to_device(placement.kept_frames)
-        discount = torch.where(trajectories[TERMINATED][..., 0], 0.0, self.options.gamma)
-        _write(storage.observation, rows, trajectories[OBSERVATION], kept)
-        _write(storage.action, frames, trajectories[ACTION], kept_frames)
-        _write(storage.reward, frames, trajectories[REWARD][..., 0], kept_frames)
-        _write(storage.discount, frames, discount, kept_frames)
-        if storage.action_mask is not None:
-            _write(storage.action_mask, rows, trajectories[ACTION_MASK], kept)
-        if len(placement.finals):
-            kept_finals = self._to_device(placement.kept_finals)
-            _write_finals(storage.observation, finals, trajectories[FINAL_OBSERVATION], kept_finals)
-            if storage.action_mask is not None:
-                storage.action_mask[finals] = True
-        if self.task.device.type != "cpu":
-            self._is_frame[rows] = False
-            self._is_frame[finals] = False
-            self._is_frame[frames] = True
+        length, longest = len(trajectories[DONE]), self.ring.longest_rollout
+        for start in range(0, length, longest):
+            part = trajectories if length <= longest else _part(trajectories, start, min(start + longest, length))
+            self.storage.write(self._place(part), part, self.options.gamma)
 
-    def _to_device(self, array: Array | None) -> Any:
-        return None if array is None else torch.from_numpy(np.ascontiguousarray(array)).to(self.task.device)
+    def _place(self, trajectories: Trajectories) -> Placement:
+        length = len(trajectories[DONE])
+        flags = [trajectories[DONE], trajectories[VALID], trajectories[IS_INIT][:1]]
+        breaks = None
+        if self.task.frame_stack > 1:
+            observation, final_index = trajectories[OBSERVATION], trajectories[FINAL_INDEX]
+            flags.append(shift_breaks(observation)[..., None])
+            breaks = final_breaks(observation, trajectories[FINAL_OBSERVATION], final_index).cpu().numpy()
+        done, valid, is_init, shifts = np.split(
+            torch.cat(flags).squeeze(2).cpu().numpy(), [length, 2 * length, 2 * length + 1]
+        )
+        return self.ring.place(done, valid, is_init[0], None if breaks is None else shifts, breaks)
 
     # --- sampling ---
 
@@ -165,52 +135,54 @@ class ReplayBuffer:
         """
         del importance_exponent
         index = self._draw(count, generator)
-        return self._batch(index), index
+        return self._batch(index, torch.ones(count, device=index.device)), index
 
     def set_priorities(self, index: Tensor, td_error: Tensor) -> None:
         """Make frames more or less likely: `td_error` [B] of the rows `index` [B]."""
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return rows of frames, [count] int64, uniformly: rows that are none are drawn again."""
-        used, device = self.ring.num_used, self.task.device
-        index = torch.randint(used, (count,), generator=generator, device=device)
-        while not (good := self._is_frame[index]).all():
-            again = (~good).nonzero().squeeze(1)
-            index[again] = torch.randint(used, again.shape, generator=generator, device=device)
-        return index
+        """Return rows of frames, [count] int64, uniformly: of more rows than that, the first which are frames."""
+        used, is_frame = self.ring.num_used, self.storage.is_frame
+        more = int(1.1 * count * used / self.ring.num_frames) + 16
+        found = torch.zeros(0, dtype=torch.int64, device=is_frame.device)
+        while len(found) < count:
+            rows = torch.randint(used, (more,), generator=generator, device=is_frame.device)
+            found = torch.cat([found, rows.masked_select(is_frame.index_select(0, rows))])
+        return found[:count]
 
-    def _batch(self, index: Tensor) -> ReplayBatch:
-        assert self._storage is not None
-        observation, action, reward, discount, masks = self._storage
-        size, num_envs = len(self._is_frame), self.task.num_envs
+    def _batch(self, index: Tensor, weight: Tensor) -> ReplayBatch:
+        storage = self.storage
         if self.options.n_step == 1:
-            reward, discount = reward[index], discount[index]
-            following = (index + num_envs).remainder_(size)
+            reward, discount = storage.reward.index_select(0, index), storage.discount.index_select(0, index)
+            following = storage.following(index)
         else:
             reward, discount, following = self._n_step(index)
+        masks = storage.action_mask
         return ReplayBatch(
-            _read(observation, index),
-            action.index_select(0, index),
+            storage.observations(index),
+            storage.action.index_select(0, index),
             reward,
-            _read(observation, following),
+            storage.observations(following),
             discount,
-            torch.ones_like(reward),
+            weight,
             None if masks is None else masks.index_select(0, index),
             None if masks is None else masks.index_select(0, following),
         )
 
     def _n_step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the sum of rewards, the discount and the row after the last of these steps, [B] each."""
-        assert self._storage is not None
-        n, num_envs, size = self.options.n_step, self.task.num_envs, len(self._is_frame)
-        steps = torch.arange(n, device=index.device)
-        rows = (index[:, None] + steps * num_envs).remainder_(size)  # [B, n]
-        counted = self._is_frame[rows].cumprod(1)  # [B, n]
-        powers = self.options.gamma**steps
-        reward = (self._storage.reward[rows] * counted * powers).sum(1)
+        """Return the sum of rewards, the discount, and the row of the observation after these steps, [B] each.
+
+        It stops at a row that is no frame: a final observation, or the one after the newest frame.
+        """
+        storage, gamma = self.storage, self.options.gamma
+        steps = torch.arange(self.options.n_step, device=index.device)
+        rows = (index[:, None] + steps * storage.num_envs).remainder_(storage.size)  # [B, n]
+        counted = storage.is_frame[rows].cumprod(1)  # [B, n]: all rows up to this one are frames
+        powers = gamma**steps  # [n]
+        reward = (storage.reward[rows] * (counted * powers)).sum(1)
         last = counted.sum(1) - 1
-        final = (index + last * num_envs).remainder_(size)
-        return reward, powers[last] * self._storage.discount[final], (final + num_envs).remainder_(size)
+        row = rows.gather(1, last[:, None]).squeeze(1)
+        return reward, powers[last] * storage.discount[row], storage.following(row)
 
     # --- state ---
 
@@ -229,23 +201,15 @@ class ReplayBuffer:
         """Take back `get_state`."""
 
 
-def _write(into: Observation, rows: Tensor, values: Observation, kept: Tensor | None) -> None:
-    """Put `values` [T, N, ...], where they are `kept`, in `rows`."""
-
-    def write(storage: Tensor, tensor: Tensor) -> None:
-        storage.index_copy_(0, rows, tensor.flatten(0, 1) if kept is None else tensor[kept])
-
-    map_observation(write, into, values)
-
-
-def _write_finals(into: Observation, rows: Tensor, values: Observation, kept: Tensor | None) -> None:
-    """Put `values` [K, ...], where they are `kept`, in `rows`."""
-
-    def write(storage: Tensor, tensor: Tensor) -> None:
-        storage.index_copy_(0, rows, tensor if kept is None else tensor[kept])
-
-    map_observation(write, into, values)
-
-
-def _read(observation: Observation, index: Tensor) -> Observation:
-    return map_observation(lambda tensor: tensor.index_select(0, index), observation)
+def _part(trajectories: Trajectories, start: int, stop: int) -> Trajectories:
+    """Return the steps from `start` to before `stop` of `trajectories`."""
+    step = trajectories[FINAL_INDEX][:, 0]
+    ended = ((step >= start) & (step < stop)).nonzero().squeeze(1)
+    part: Trajectories = {
+        key: map_observation(lambda leaf, end=stop + (key in WITH_NEXT): leaf[start:end], value)
+        for key, value in trajectories.items()
+    }
+    part[FINAL_OBSERVATION] = map_observation(lambda leaf: leaf[ended], trajectories[FINAL_OBSERVATION])
+    part[FINAL_INDEX] = trajectories[FINAL_INDEX][ended]
+    part[FINAL_INDEX][:, 0] -= start
+    return part

@@ -10,84 +10,188 @@ Array: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 
 class Placement(NamedTuple):
-    """Rows that a rollout goes to; a row is its position in the ring × N + its environment."""
+    """Rows that a rollout goes to, and the cells they take it from: cell t × N + n is step t of environment n."""
 
     rows: Array
-    """[M] int64, of the observations that are kept: those of frames, then that of the row which comes next."""
-    kept: Array | None
-    """[T+1, N] bool, True M times, where they are in the rollout; None where all are kept."""
+    """[M] int64, of the observations: those of frames, and the one after the newest frame."""
+    cells: Array | None
+    """[M] int64; None where these are all (T + 1) × N."""
     frames: Array
-    """[F] int64, of the frames."""
-    kept_frames: Array | None
-    """[T, N] bool, True F times; None where all are kept."""
+    """[F] int64, rows of the frames."""
+    frame_cells: Array | None
+    """[F] int64; None where these are all T × N."""
     finals: Array
-    """[K] int64, of the final observations that are kept."""
-    kept_finals: Array | None
-    """[K'] bool, True K times; None where all are kept."""
+    """[K] int64, rows of the episodes' final observations, in order."""
+    heads: tuple[Array, Array]
+    """Those observations whose older frames are not the rows before: [P × (stack - 1)] int64, rows for these older
+    frames, oldest first, and [P] int64, the cells."""
+    final_heads: tuple[Array, Array]
+    """The same for final observations, whose cells are their numbers."""
+    changed: Array
+    """[C] int64, rows of which it changed whether they can be sampled, among them all of `frames`."""
 
 
 class Ring:
-    """Positions in N rings of `length` rows, and which of these are frames that can be sampled.
+    """N rings of `length` rows, and which rows are frames that can be sampled.
 
-    An episode's final observation takes a row after its last frame. The observation after the newest frame lies in
-    the row that is written next.
+    A row is a position in the ring × N + an environment. An episode's final observation takes a row after its last
+    frame; the observation after the newest frame lies in the row that is written next. Where observations are stacks,
+    a row holds the newest frame of one and the rows before it the others; where it is no continuation of them, rows
+    for its older frames, the prefix, go before it.
+
+    Args:
+        num_envs: N.
+        length: Rows of each ring.
+        stack: Frames of an observation; 1 where observations are not stacked.
     """
 
-    def __init__(self, num_envs: int, length: int) -> None:
-        self.num_envs, self.length = num_envs, length
+    def __init__(self, num_envs: int, length: int, stack: int = 1) -> None:
+        self.num_envs, self.length, self.stack = num_envs, length, stack
         self.written = np.zeros(num_envs, np.int64)
-        """[N]: rows written so far, the one of the next observation not counted."""
+        """[N]: rows written so far, without the one of the next observation."""
         self.is_open = np.zeros(num_envs, np.bool_)
-        """[N]: the newest row is a frame whose next observation lies in the row after it."""
+        """[N]: the newest row is a frame, and the next row holds its next observation."""
         self.is_frame = np.zeros(num_envs * length, np.bool_)
-        """[N * length]: the row can be sampled."""
+        """[N × length]: the row can be sampled."""
+        self.is_prefix = np.zeros(num_envs * length if stack > 1 else 0, np.bool_)
+        """[N × length]: the row holds an older frame of the next row that is none; empty unless stacked."""
         self.num_frames = 0
         self._columns = np.arange(num_envs)
+        self._none = np.zeros(0, np.int64)
+
+    @property
+    def size(self) -> int:
+        """Number of rows."""
+        return self.num_envs * self.length
 
     @property
     def num_used(self) -> int:
         """Number of rows among which all frames are: the first so many."""
         return min(int(self.written.max()), self.length) * self.num_envs
 
-    def place(self, done: Array, valid: Array, is_init: Array) -> Placement:
-        """Take rows for a rollout, whose flags are `done` and `valid` [T, N] and, of its first step, `is_init` [N]."""
-        length = len(done)
-        starts = done | ~valid  # [T, N], of the step after
+    @property
+    def longest_rollout(self) -> int:
+        """Steps that fit in the ring whatever happens in them."""
+        return (self.length - self.stack - 1) // (2 * self.stack)
+
+    # --- writing ---
+
+    def place(
+        self, done: Array, valid: Array, is_init: Array, breaks: Array | None = None, final_breaks: Array | None = None
+    ) -> Placement:
+        """Take rows for a rollout.
+
+        Args:
+            done: [T, N] bool.
+            valid: [T, N] bool.
+            is_init: [N] bool, of the first step.
+            breaks: [T, N] bool, True where the next observation is not the stack moved up by one; None if unstacked.
+            final_breaks: [K] bool, the same for final observations; None if unstacked.
+        """
+        if breaks is None and self.is_open.all() and valid.all() and not (done.any() or is_init.any()):
+            return self._continue(len(done))
+        return self._place(done, valid, is_init, breaks, final_breaks)
+
+    def _continue(self, length: int) -> Placement:
+        """Take rows for a rollout in which nothing ends or begins."""
+        rows = (self.written + np.arange(length + 1)[:, None]) % self.length  # [T+1, N]
+        rows = (rows * self.num_envs + self._columns).ravel()
+        self.written += length
+        frames, none = rows[: -self.num_envs], self._none
+        self._mark(frames, rows)
+        return Placement(rows, None, frames, None, none, (none, none), (none, none), rows)
+
+    def _place(
+        self, done: Array, valid: Array, is_init: Array, breaks: Array | None, final_breaks: Array | None
+    ) -> Placement:
+        prefix = self.stack - 1
+        starts = np.concatenate([(is_init | ~self.is_open)[None], done | ~valid])  # [T+1, N]
         present = np.concatenate([valid, ~starts[-1:]])  # [T+1, N]
-        size = present.astype(np.int64)
-        size[:-1] += done
-        size[0] += is_init & self.is_open  # broken off: the next observation stays as the end of its episode
-        end = size.cumsum(0)
-        offset = end - present
-        offset[:-1] -= done
-        advance = end[-1] - present[-1]
-        placement = self._placement(offset, present, done, advance)
-        self.written += advance
-        self.is_open = present[length]
-        self._mark(placement)
-        return placement
+        leads = starts & present if prefix else np.zeros_like(present)
+        if breaks is not None:
+            leads[1:] |= breaks & present[1:]
+        final_leads = np.zeros_like(done)
+        if final_breaks is not None:
+            final_leads[done] = final_breaks
+        before = prefix * leads
+        before[0] += starts[0] & self.is_open  # broken off: the next observation stays, as the last of its episode
+        after = done + prefix * final_leads
+        size = before + present
+        size[:-1] += after
+        offset = size.cumsum(0) - present  # [T+1, N], of the observations
+        offset[:-1] -= after
+        rows, final_rows = self._rows(offset), self._rows(offset[:-1] + after)
+        placement = self._placement(rows, present, leads, final_rows[done], final_leads[done])
+        self.written += offset[-1]
+        self.is_open = present[-1]
+        return self._settle(placement)
 
-    def _placement(self, offset: Array, present: Array, done: Array, advance: Array) -> Placement:
-        """Return the rows at `offset` [T+1, N] from the last ones; of more than a ring holds, only the newest."""
-        finals = done.nonzero()
-        final_offset = offset[finals] + 1
-        kept_finals = None
-        if advance.max() >= self.length:
-            present = present & (offset > advance - self.length)
-            kept_finals = final_offset > (advance - self.length)[finals[1]]
-        rows = (self.written + offset) % self.length * self.num_envs + self._columns  # [T+1, N]
-        final_rows = (self.written[finals[1]] + final_offset) % self.length * self.num_envs + finals[1]
-        frames, kept, kept_frames = rows[:-1], None, None
-        if not present.all():
-            rows, kept = rows[present], present
-            frames, kept_frames = frames[present[:-1]], present[:-1]
-        if kept_finals is not None:
-            final_rows = final_rows[kept_finals]
-        return Placement(rows.ravel(), kept, frames.ravel(), kept_frames, final_rows, kept_finals)
+    def _rows(self, offset: Array) -> Array:
+        """Return the rows `offset` [*, N] rows on from the next one."""
+        rows: Array = (self.written + offset) % self.length * self.num_envs + self._columns
+        return rows
 
-    def _mark(self, placement: Placement) -> None:
-        for rows in (placement.rows, placement.finals):
-            self.num_frames -= int(np.count_nonzero(self.is_frame[rows]))
-            self.is_frame[rows] = False
-        self.is_frame[placement.frames] = True
-        self.num_frames += len(placement.frames)
+    def _placement(self, rows: Array, present: Array, leads: Array, finals: Array, final_leads: Array) -> Placement:
+        is_whole = bool(present.all())
+        cells = present.ravel().nonzero()[0]
+        frames = rows[:-1][present[:-1]]
+        return Placement(
+            rows[present],
+            None if is_whole else cells,
+            frames,
+            None if is_whole else cells[: len(frames)],
+            finals,
+            (self._rows_before(rows[leads]), leads.ravel().nonzero()[0]),
+            (self._rows_before(finals[final_leads]), final_leads.nonzero()[0]),
+            self._none,
+        )
+
+    def _rows_before(self, rows: Array) -> Array:
+        """Return the `stack` - 1 rows before each of `rows` [P], one after another, oldest first."""
+        back = np.arange(1 - self.stack, 0) * self.num_envs
+        before: Array = ((rows[:, None] + back) % self.size).ravel()
+        return before
+
+    def _settle(self, placement: Placement) -> Placement:
+        """Mark what was placed; the oldest frames, whose own older frames are overwritten, can no more be sampled."""
+        oldest = self._rows(np.arange(self.stack)[:, None]).ravel()
+        prefixes = np.concatenate([placement.heads[0], placement.final_heads[0]])
+        changed = np.unique(np.concatenate([placement.rows, placement.finals, prefixes, oldest]))
+        self._mark(placement.frames, changed)
+        if self.stack > 1:
+            self.is_prefix[changed] = False
+            self.is_prefix[prefixes] = True
+        return placement._replace(changed=changed)
+
+    def _mark(self, frames: Array, changed: Array) -> None:
+        self.num_frames += len(frames) - int(np.count_nonzero(self.is_frame[changed]))
+        self.is_frame[changed] = False
+        self.is_frame[frames] = True
+
+    # --- state ---
+
+    def spans(self, start: Array, end: Array) -> tuple[Array, Array]:
+        """Return what is left of the rows written from `start` to before `end` [N], counted as `written` counts.
+
+        Returns:
+            The count of each row and its environment, [M] int64 each, environment by environment, oldest first.
+        """
+        start = np.maximum(start, self.written - self.length + 1)
+        lengths = np.maximum(end - start, 0)
+        columns = np.repeat(self._columns, lengths)
+        first = np.repeat(lengths.cumsum() - lengths, lengths)
+        return np.arange(len(columns)) - first + np.repeat(start, lengths), columns
+
+    def rows_at(self, counts: Array, columns: Array) -> Array:
+        """Return the rows of these counts and environments, as `spans` gives them."""
+        rows: Array = counts % self.length * self.num_envs + columns
+        return rows
+
+    def restore(self, counts: Array, columns: Array, is_frame: Array, is_prefix: Array | None) -> None:
+        """Take back the flags of rows, as `spans` gives them; those overwritten since are no frames."""
+        rows, written = self.rows_at(counts, columns), self.written[columns]
+        is_frame = is_frame & (counts < written) & (counts >= written - self.length + self.stack)
+        self.num_frames += int(np.count_nonzero(is_frame)) - int(np.count_nonzero(self.is_frame[rows]))
+        self.is_frame[rows] = is_frame
+        if is_prefix is not None:
+            self.is_prefix[rows] = is_prefix
