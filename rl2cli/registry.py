@@ -205,6 +205,13 @@ algorithms = Registry(
             "rl2cli.algorithms.sac_options:SACOptions",
             "Soft actor-critic, off-policy, for continuous and discrete actions",
         ),
+        Entry(
+            "dqn",
+            "rl2cli.algorithms.dqn:DQN",
+            "built in",
+            "rl2cli.algorithms.dqn_options:DQNOptions",
+            "Deep Q-learning, off-policy, for discrete actions",
+        ),
     ],
 )
 

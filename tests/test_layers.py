@@ -42,6 +42,7 @@ FORBIDDEN = {
 """Imports that the rows would allow and that are not wanted."""
 
 TORCH_FREE = (
+    "algorithms.dqn_options",
     "algorithms.ppo_options",
     "algorithms.replay_options",
     "algorithms.schedules",
