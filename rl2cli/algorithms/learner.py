@@ -210,7 +210,7 @@ class ReplayLearner(nn.Module):
             return map_observation(noise, allocate(task.observation_space, (rows,)))
 
         space = task.action_space
-        masks = torch.ones(2, rows, mask_width(space), dtype=torch.bool).unbind() if task.has_action_mask else None
+        mask = torch.ones(rows, mask_width(space), dtype=torch.bool) if task.has_action_mask else None
         return ReplayBatch(
             observation=observation(),
             action=noise(torch.zeros(rows, *action_shape(space), dtype=action_dtype(space))),
@@ -218,8 +218,8 @@ class ReplayLearner(nn.Module):
             next_observation=observation(),
             discount=torch.full((rows,), 0.99),
             weight=torch.ones(rows),
-            action_mask=masks and masks[0],
-            next_action_mask=masks and masks[1],
+            action_mask=mask,
+            next_action_mask=None if mask is None else mask.clone(),
         )
 
     # --- state ---

@@ -23,6 +23,7 @@ from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.sac_options import SACOptions
 from rl2cli.algorithms.squashed_gaussian import SquashedGaussian
+from rl2cli.algorithms.temperature import Temperature
 from rl2cli.keys import ACTION, Observation, Trajectories
 from rl2cli.segment import Segment
 
@@ -33,8 +34,6 @@ METRICS = (
 NOT_IN_THE_STEP = {"exploration", "noise_exponent", "noise_steps", "log_std_init", "entropy_coef_init"}
 """Options that are no part of a gradient step's code; what exploring adds to the policy shows in its parameters."""
 
-Temperature = float | torch.Tensor
-
 
 class Policy(Protocol):
     """What SAC asks of a policy, of either kind of action."""
@@ -43,7 +42,7 @@ class Policy(Protocol):
     """Width of the standard normal noise for the next and for the present action."""
 
     def soft_value(
-        self, batch: ReplayBatch, targets: nn.Module, temperature: Temperature, noise: Sequence[torch.Tensor]
+        self, batch: ReplayBatch, targets: nn.Module, temperature: torch.Tensor, noise: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """Return V(s') = E[min Q(s', a') - temperature log p(a')], [B]."""
 
@@ -51,9 +50,9 @@ class Policy(Protocol):
         """Return Q(s, a) of every critic, [critics, B]."""
 
     def loss(
-        self, batch: ReplayBatch, critics: nn.Module, temperature: Temperature, noise: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return E[temperature log p(a) - min Q(s, a)] and how far each state's entropy is above the target, [B]."""
+        self, batch: ReplayBatch, critics: nn.Module, temperature: torch.Tensor, noise: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return E[temperature log p(a) - min Q(s, a)], the entropy [B] and how far it is above its target [B]."""
 
 
 class ContinuousPolicy(SquashedGaussian):
@@ -66,7 +65,7 @@ class ContinuousPolicy(SquashedGaussian):
         self.target_entropy = -float(self.width) if options.target_entropy == "auto" else options.target_entropy
 
     def soft_value(
-        self, batch: ReplayBatch, targets: nn.Module, temperature: Temperature, noise: Sequence[torch.Tensor]
+        self, batch: ReplayBatch, targets: nn.Module, temperature: torch.Tensor, noise: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """See `Policy`."""
         action, log_prob = self.sample(batch.next_observation, noise[0])
@@ -79,37 +78,13 @@ class ContinuousPolicy(SquashedGaussian):
         return value.squeeze(-1)
 
     def loss(
-        self, batch: ReplayBatch, critics: nn.Module, temperature: Temperature, noise: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, batch: ReplayBatch, critics: nn.Module, temperature: torch.Tensor, noise: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Policy`."""
         action, log_prob = self.sample(batch.observation, noise[1])
         value = critics(batch.observation, action).amin(0).squeeze(-1)
-        return (temperature * log_prob - value).mean(), -log_prob.detach() - self.target_entropy
-
-    @torch.inference_mode()
-    def act(
-        self, observation: Observation, explore: torch.Generator | None, action_mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Return actions [B, *act]."""
-        del action_mask
-        if explore is None:
-            return self.actions.to_env(self.mean(observation))
-        mean, log_std = self._distribution(self.network(observation))
-        noise = torch.empty_like(mean).normal_(generator=explore)
-        return self.actions.to_env(torch.addcmul(mean, log_std.exp(), noise).tanh())
-
-    @torch.inference_mode()
-    def behave(
-        self, observation: Observation, explore: torch.Generator, action_mask: torch.Tensor | None
-    ) -> torch.Tensor:
-        """Return the actions of training, [N, *act]."""
-        del action_mask
-        return self.actions.to_env(self.explore(observation, explore))
-
-    def random(self, count: int, generator: torch.Generator, action_mask: torch.Tensor | None) -> torch.Tensor:
-        """Return uniform random actions [count, *act]."""
-        del action_mask
-        return self.actions.to_env(self.actions.sample(count, generator))
+        entropy = -log_prob.detach()
+        return (temperature * log_prob - value).mean(), entropy, entropy - self.target_entropy
 
 
 class DiscretePolicy(nn.Module):
@@ -128,12 +103,12 @@ class DiscretePolicy(nn.Module):
         self.target_entropy = options.target_entropy
 
     def soft_value(
-        self, batch: ReplayBatch, targets: nn.Module, temperature: Temperature, noise: Sequence[torch.Tensor]
+        self, batch: ReplayBatch, targets: nn.Module, temperature: torch.Tensor, noise: Sequence[torch.Tensor]
     ) -> torch.Tensor:
         """See `Policy`."""
         del noise
         log_p = self._log_p(batch.next_observation, batch.next_action_mask)
-        value = targets(batch.next_observation).amin(0)  # [B, choices]
+        value: torch.Tensor = targets(batch.next_observation).amin(0)  # [B, choices]
         return (log_p.exp() * (value - temperature * log_p)).sum(-1)
 
     def values(self, critics: nn.Module, batch: ReplayBatch) -> torch.Tensor:
@@ -143,8 +118,8 @@ class DiscretePolicy(nn.Module):
         return value.gather(-1, index).squeeze(-1)
 
     def loss(
-        self, batch: ReplayBatch, critics: nn.Module, temperature: Temperature, noise: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, batch: ReplayBatch, critics: nn.Module, temperature: torch.Tensor, noise: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """See `Policy`."""
         del noise
         log_p = self._log_p(batch.observation, batch.action_mask)
@@ -152,7 +127,7 @@ class DiscretePolicy(nn.Module):
         with torch.no_grad():
             value = critics(batch.observation).amin(0)
         entropy = -(p * log_p).sum(-1).detach()
-        return (p * (temperature * log_p - value)).sum(-1).mean(), entropy - self._target(batch.action_mask)
+        return (p * (temperature * log_p - value)).sum(-1).mean(), entropy, entropy - self._target(batch.action_mask)
 
     def _target(self, mask: torch.Tensor | None) -> float | torch.Tensor:
         """Return the entropy wanted, of each state [B] where it depends on how many actions are allowed."""
@@ -195,18 +170,13 @@ class SAC(BaseAlgorithm):
         shape = (0, self.policy.choices) if isinstance(self.policy, DiscretePolicy) else (self.policy.width, 1)
         self.critics = Critics(task, options.critics, *shape)
         self.targets = frozen_copy(self.critics, Critics(task, options.critics, *shape))
-        learned = options.entropy_coef == "auto"
-        first = options.entropy_coef_init if options.entropy_coef == "auto" else options.entropy_coef
-        self.log_temperature = nn.Parameter(torch.tensor(math.log(first)), requires_grad=learned)
         self.to(task.device)
         adam = options.adam_epsilon, options.max_grad_norm
         self.critic_optimizer = FlatAdam(self.critics.parameters(), *adam)
         self.policy_optimizer = FlatAdam(self.policy.parameters(), *adam)
         self.target_parameters = FlatParameters(self.targets.parameters())
-        parts: list[FlatParameters] = [self.critic_optimizer, self.policy_optimizer, self.target_parameters]
-        self.temperature_optimizer = FlatAdam([self.log_temperature], *adam) if learned else None
-        if self.temperature_optimizer is not None:
-            parts.append(self.temperature_optimizer)
+        self.temperature = Temperature(options.entropy_coef, options.entropy_coef_init, *adam, task.device)
+        parts = [self.critic_optimizer, self.policy_optimizer, self.target_parameters, *self.temperature.parts]
         self.learner = ReplayLearner(self, options, self.step, parts, METRICS, self.policy.noise_widths)
         self.generators = self.learner.generators
         self.memory_bytes = self.learner.buffer.memory_bytes
@@ -239,20 +209,20 @@ class SAC(BaseAlgorithm):
         y = r + discount V(s'),  critics: sum of 1/2 E[w (Q(s, a) - y)²]  (equations 5 and 6),
         policy: E[temperature log p(a) - min Q(s, a)]  (7),  temperature: E[log temperature (H - target)]  (18).
         """
-        temperature = self.log_temperature.detach().exp()
+        temperature = self.temperature()
         with torch.no_grad():
             target = batch.reward + batch.discount * self.policy.soft_value(batch, self.targets, temperature, noise)
         values = self.policy.values(self.critics, batch)  # [critics, B]
         error = values - target
         critic_loss = 0.5 * (batch.weight * error.square()).mean(-1).sum()
         critic_norm = self.critic_optimizer.step(critic_loss)
-        policy_loss, excess = self.policy.loss(batch, self.critics, temperature, noise)
+        policy_loss, entropy, excess = self.policy.loss(batch, self.critics, temperature, noise)
         policy_norm = self.policy_optimizer.step(policy_loss)
-        if self.temperature_optimizer is not None:
-            self.temperature_optimizer.step((self.log_temperature * excess).mean())
+        self.temperature.learn(excess)
         self.target_parameters.follow(self.critic_optimizer, self.options.tau)
-        reports = [critic_loss, policy_loss, excess.mean(), temperature, values.mean(), critic_norm, policy_norm]
-        return [report.detach() for report in reports], error.detach().abs().mean(0)
+        losses = critic_loss.detach(), policy_loss.detach()
+        reports = [*losses, entropy.mean(), temperature, values.detach().mean(), critic_norm, policy_norm]
+        return reports, error.detach().abs().mean(0)
 
     def make_compiled_step(self) -> CompiledStep:
         """Return the gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""

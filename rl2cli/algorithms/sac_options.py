@@ -27,7 +27,7 @@ class SACOptions(ReplayOptions):
     entropy_coef_init: Positive = Field(1.0, description="First temperature where it is learned [SAC].")
     target_entropy: float | Literal["auto"] = Field(
         "auto",
-        description="Entropy that the temperature is learned for; auto is minus the number of continuous actions [SAC], "
+        description="Entropy the temperature is learned for; auto is minus the number of continuous actions [SAC], or "
         "0.98 of the largest possible one for discrete ones [Discrete].",
     )
     exploration: Literal["white", "coloured", "state_dependent"] = Field(
