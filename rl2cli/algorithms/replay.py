@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from rl2cli.algorithms.base import Task
+from rl2cli.algorithms.prioritized import Priorities
 from rl2cli.algorithms.replay_options import ReplayOptions
+from rl2cli.algorithms.replay_segments import ReplaySegments
 from rl2cli.algorithms.replay_storage import ReplayStorage, final_breaks, shift_breaks
 from rl2cli.algorithms.ring import Placement, Ring
 from rl2cli.keys import (
@@ -85,6 +86,9 @@ class ReplayBuffer:
         # Besides the frames, the next observation, and the frames whose stacks are overwritten in part.
         self.ring = Ring(task.num_envs, max(frames + stack, 3 * stack + 1), stack)
         self._storage: ReplayStorage | None = None
+        self._priorities: Priorities | None = None
+        self._segments = ReplaySegments(self.ring)
+        self._saved_priorities: dict[str, Any] | None = None
 
     def __len__(self) -> int:
         return self.ring.num_frames
@@ -92,66 +96,86 @@ class ReplayBuffer:
     @property
     def memory_bytes(self) -> int:
         """Bytes that it will take, known without taking them."""
-        return ReplayStorage(self.task, self.ring, torch.device("meta")).nbytes
+        storage, priorities = self._allocate(torch.device("meta"))
+        return storage.nbytes + (0 if priorities is None else priorities.nbytes)
 
-    @property
-    def storage(self) -> ReplayStorage:
-        """The memory, allocated when it is first asked for."""
+    def _allocate(self, device: torch.device) -> tuple[ReplayStorage, Priorities | None]:
+        storage = ReplayStorage(self.task, self.ring, device)
+        if not self.options.prioritized:
+            return storage, None
+        return storage, Priorities(self.ring.size, self.options.priority_exponent, device)
+
+    def _allocated(self) -> ReplayStorage:
+        """Return the storage, which is made the first time."""
         if self._storage is None:
-            self._storage = ReplayStorage(self.task, self.ring, self.task.device)
+            self._storage, self._priorities = self._allocate(self.task.device)
         return self._storage
 
     # --- adding ---
 
     def add(self, trajectories: Trajectories) -> None:
         """Keep the frames of a rollout, see `rl2cli.keys`, in the place of the oldest ones."""
-        length, longest = len(trajectories[DONE]), self.ring.longest_rollout
+        storage, length, longest = self._allocated(), len(trajectories[DONE]), self.ring.longest_rollout
         for start in range(0, length, longest):
             part = trajectories if length <= longest else _part(trajectories, start, min(start + longest, length))
-            self.storage.write(self._place(part), part, self.options.gamma)
+            placement = self._place(part)
+            storage.write(placement, part, self.options.gamma)
+            if self._priorities is not None:
+                changed = torch.from_numpy(placement.changed).to(storage.device)
+                self._priorities.begin(changed, storage.is_frame.index_select(0, changed))
+        self._segments.release()
 
     def _place(self, trajectories: Trajectories) -> Placement:
-        length = len(trajectories[DONE])
-        flags = [trajectories[DONE], trajectories[VALID], trajectories[IS_INIT][:1]]
-        breaks = None
-        if self.task.frame_stack > 1:
-            observation, final_index = trajectories[OBSERVATION], trajectories[FINAL_INDEX]
-            flags.append(shift_breaks(observation)[..., None])
-            breaks = final_breaks(observation, trajectories[FINAL_OBSERVATION], final_index).cpu().numpy()
-        done, valid, is_init, shifts = np.split(
-            torch.cat(flags).squeeze(2).cpu().numpy(), [length, 2 * length, 2 * length + 1]
-        )
-        return self.ring.place(done, valid, is_init[0], None if breaks is None else shifts, breaks)
+        done, valid, is_init = (trajectories[key].cpu().numpy()[..., 0] for key in (DONE, VALID, IS_INIT))  # [T, N]
+        if self.task.frame_stack == 1:
+            return self.ring.place(done, valid, is_init[0])
+        observation, final = trajectories[OBSERVATION], trajectories[FINAL_OBSERVATION]
+        breaks = shift_breaks(observation), final_breaks(observation, final, trajectories[FINAL_INDEX])
+        return self.ring.place(done, valid, is_init[0], *(each.cpu().numpy() for each in breaks))
 
     # --- sampling ---
 
     def sample(
         self, count: int, generator: torch.Generator, importance_exponent: float = 1.0
     ) -> tuple[ReplayBatch, Tensor]:
-        """Draw `count` frames, with replacement.
+        """Draw `count` frames, with replacement; at least one must be there.
+
+        Args:
+            count: B.
+            generator: What to draw with, on the task's device.
+            importance_exponent: Beta, for the weights of prioritised frames [PER].
 
         Returns:
-            The batch, and the rows it is from, [count] int64, for `set_priorities`.
+            The batch, and its rows in the buffer, [B] int64, for `set_priorities`.
         """
-        del importance_exponent
-        index = self._draw(count, generator)
-        return self._batch(index, torch.ones(count, device=index.device)), index
+        if self._priorities is None:
+            index = self._draw(count, generator)
+            return self._batch(index, torch.ones(count, device=index.device)), index
+        index = self._priorities.draw(count, generator)
+        return self._batch(index, self._priorities.weights(index, importance_exponent)), index
 
     def set_priorities(self, index: Tensor, td_error: Tensor) -> None:
-        """Make frames more or less likely: `td_error` [B] of the rows `index` [B]."""
+        """Set how likely the rows `index` [B] int64 are, by their temporal-difference errors [B], if prioritised."""
+        if self._priorities is not None:
+            self._priorities.update(index, td_error)
 
     def _draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Return rows of frames, [count] int64, uniformly: of more rows than that, the first which are frames."""
-        used, is_frame = self.ring.num_used, self.storage.is_frame
+        used = self.ring.num_used
         more = int(1.1 * count * used / self.ring.num_frames) + 16
-        found = torch.zeros(0, dtype=torch.int64, device=is_frame.device)
+        found = self._draw_frames(more, used, generator)
         while len(found) < count:
-            rows = torch.randint(used, (more,), generator=generator, device=is_frame.device)
-            found = torch.cat([found, rows.masked_select(is_frame.index_select(0, rows))])
+            found = torch.cat([found, self._draw_frames(more, used, generator)])
         return found[:count]
 
+    def _draw_frames(self, count: int, used: int, generator: torch.Generator) -> Tensor:
+        """Return those of `count` of the first `used` rows that are frames."""
+        is_frame = self._allocated().is_frame
+        rows = torch.randint(used, (count,), generator=generator, device=is_frame.device)
+        return rows.masked_select(is_frame.index_select(0, rows))
+
     def _batch(self, index: Tensor, weight: Tensor) -> ReplayBatch:
-        storage = self.storage
+        storage = self._allocated()
         if self.options.n_step == 1:
             reward, discount = storage.reward.index_select(0, index), storage.discount.index_select(0, index)
             following = storage.following(index)
@@ -174,7 +198,7 @@ class ReplayBuffer:
 
         It stops at a row that is no frame: a final observation, or the one after the newest frame.
         """
-        storage, gamma = self.storage, self.options.gamma
+        storage, gamma = self._allocated(), self.options.gamma
         steps = torch.arange(self.options.n_step, device=index.device)
         rows = (index[:, None] + steps * storage.num_envs).remainder_(storage.size)  # [B, n]
         counted = storage.is_frame[rows].cumprod(1)  # [B, n]: all rows up to this one are frames
@@ -186,19 +210,31 @@ class ReplayBuffer:
 
     # --- state ---
 
-    def segments(self) -> list[Segment]:
-        """Return what a checkpoint keeps of it, in order."""
-        return []
-
-    def load_segments(self, segments: list[Segment]) -> None:
-        """Take back `segments`, after `set_state`."""
-
     def get_state(self) -> dict[str, Any]:
-        """Return what changes all the time: positions and priorities."""
-        return {}
+        """Return what `segments` lacks: the positions in the rings, and the priorities."""
+        state = {"written": self.ring.written.copy(), "is_open": self.ring.is_open.copy()}
+        return state if self._priorities is None else state | {"priorities": self._priorities.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Take back `get_state`."""
+        """Take back `get_state`, before `load_segments`."""
+        self.ring.written, self.ring.is_open = state["written"].copy(), state["is_open"].copy()
+        self._saved_priorities = state.get("priorities")
+
+    def segments(self) -> list[Segment]:
+        """Return all frames in pieces that never change again, in order; they share what they can with earlier ones.
+
+        Their memory is given back once their files are known.
+        """
+        return [] if self._storage is None else self._segments.save(self._storage)
+
+    def load_segments(self, segments: list[Segment]) -> None:
+        """Take back `segments`."""
+        if not segments:
+            return
+        self._segments.load(segments, self._allocated())
+        if self._priorities is not None and self._saved_priorities is not None:
+            self._priorities.set_state(self._saved_priorities)
+        self._saved_priorities = None
 
 
 def _part(trajectories: Trajectories, start: int, stop: int) -> Trajectories:

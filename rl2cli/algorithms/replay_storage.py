@@ -42,9 +42,11 @@ class ReplayStorage:
         self.reward = torch.zeros(self.size, device=device)
         self.discount = torch.zeros(self.size, device=device)
         """Gamma, 0 where the episode terminated."""
+        self._rewards, self._discounts = self.reward[:, None], self.discount[:, None]
         self.action_mask: Tensor | None = None
         if task.has_action_mask:
             self.action_mask = torch.ones(self.size, mask_width(space), dtype=torch.bool, device=device)
+        self._is_shared = device.type == "cpu"
         self.is_frame = torch.from_numpy(ring.is_frame).to(device)
         """As the ring has it; over the same memory on the CPU. So is `is_prefix`."""
         self.is_prefix = torch.from_numpy(ring.is_prefix).to(device)
@@ -67,16 +69,17 @@ class ReplayStorage:
     def write(self, placement: Placement, trajectories: Trajectories, gamma: float) -> None:
         """Put a rollout where `placement` says."""
         rows, cells, frames, frame_cells = (self._to_device(part) for part in placement[:4])
-        discount = torch.where(trajectories[TERMINATED], 0.0, gamma)
         self._write_observations(rows, cells, trajectories[OBSERVATION], placement.heads)
         self.action.index_copy_(0, frames, _pick(trajectories[ACTION], frame_cells))
-        self.reward.index_copy_(0, frames, _pick(trajectories[REWARD][..., 0], frame_cells))
-        self.discount.index_copy_(0, frames, _pick(discount[..., 0], frame_cells))
+        self._rewards.index_copy_(0, frames, _pick(trajectories[REWARD], frame_cells))
         if self.action_mask is not None:
             self.action_mask.index_copy_(0, rows, _pick(trajectories[ACTION_MASK], cells))
+        self.discount.index_fill_(0, frames, gamma)
         if len(placement.finals):
+            discount = torch.where(trajectories[TERMINATED], 0.0, gamma)
+            self._discounts.index_copy_(0, frames, _pick(discount, frame_cells))
             self._write_finals(placement, trajectories[FINAL_OBSERVATION])
-        if self.device.type != "cpu":
+        if not self._is_shared:
             self._mark(placement, frames)
 
     def _write_finals(self, placement: Placement, values: Observation) -> None:
@@ -110,7 +113,29 @@ class ReplayStorage:
                 self.is_prefix.index_fill_(0, self._to_device(prefixes), True)
 
     def _to_device(self, array: Array | None) -> Any:
-        return None if array is None else torch.from_numpy(array).to(self.device)
+        if array is None:
+            return None
+        tensor = torch.from_numpy(array)
+        return tensor if self._is_shared else tensor.to(self.device)
+
+    # --- state ---
+
+    def copy(self, rows: Array) -> dict[str, Tensor]:
+        """Return a copy of `rows` [M] of every tensor but the flags, by name, on the CPU."""
+        index = self._to_device(rows)
+        return {name: tensor.index_select(0, index).cpu() for name, tensor in self.tensors().items()}
+
+    def restore(self, rows: Array, tensors: dict[str, Tensor]) -> None:
+        """Take back what `copy` returned."""
+        index = self._to_device(rows)
+        for name, tensor in self.tensors().items():
+            tensor.index_copy_(0, index, tensors[name].to(self.device))
+
+    def copy_flags(self, ring: Ring) -> None:
+        """Take the flags as `ring` has them."""
+        if not self._is_shared:
+            self.is_frame.copy_(torch.from_numpy(ring.is_frame))
+            self.is_prefix.copy_(torch.from_numpy(ring.is_prefix))
 
     # --- reading ---
 

@@ -88,7 +88,8 @@ class Ring:
             breaks: [T, N] bool, True where the next observation is not the stack moved up by one; None if unstacked.
             final_breaks: [K] bool, the same for final observations; None if unstacked.
         """
-        if breaks is None and self.is_open.all() and valid.all() and not (done.any() or is_init.any()):
+        count = np.count_nonzero  # three times as fast as `any` and `all`
+        if breaks is None and not count(done) and not count(is_init) and count(valid) == valid.size:
             return self._continue(len(done))
         return self._place(done, valid, is_init, breaks, final_breaks)
 
@@ -97,6 +98,7 @@ class Ring:
         rows = (self.written + np.arange(length + 1)[:, None]) % self.length  # [T+1, N]
         rows = (rows * self.num_envs + self._columns).ravel()
         self.written += length
+        self.is_open.fill(True)
         frames, none = rows[: -self.num_envs], self._none
         self._mark(frames, rows)
         return Placement(rows, None, frames, None, none, (none, none), (none, none), rows)
@@ -124,7 +126,7 @@ class Ring:
         placement = self._placement(rows, present, leads, final_rows[done], final_leads[done])
         self.written += offset[-1]
         self.is_open = present[-1]
-        return self._settle(placement)
+        return self._mark_all(placement)
 
     def _rows(self, offset: Array) -> Array:
         """Return the rows `offset` [*, N] rows on from the next one."""
@@ -152,16 +154,19 @@ class Ring:
         before: Array = ((rows[:, None] + back) % self.size).ravel()
         return before
 
-    def _settle(self, placement: Placement) -> Placement:
-        """Mark what was placed; the oldest frames, whose own older frames are overwritten, can no more be sampled."""
-        oldest = self._rows(np.arange(self.stack)[:, None]).ravel()
+    def _mark_all(self, placement: Placement) -> Placement:
+        """Mark what was placed."""
         prefixes = np.concatenate([placement.heads[0], placement.final_heads[0]])
-        changed = np.unique(np.concatenate([placement.rows, placement.finals, prefixes, oldest]))
+        changed = np.unique(np.concatenate([placement.rows, placement.finals, prefixes, self._unusable()]))
         self._mark(placement.frames, changed)
         if self.stack > 1:
             self.is_prefix[changed] = False
             self.is_prefix[prefixes] = True
         return placement._replace(changed=changed)
+
+    def _unusable(self) -> Array:
+        """Return the rows [N × stack] that are no frames: the next one, and the oldest, which lack older frames."""
+        return self._rows(np.arange(self.stack)[:, None]).ravel()
 
     def _mark(self, frames: Array, changed: Array) -> None:
         self.num_frames += len(frames) - int(np.count_nonzero(self.is_frame[changed]))
@@ -170,28 +175,32 @@ class Ring:
 
     # --- state ---
 
-    def spans(self, start: Array, end: Array) -> tuple[Array, Array]:
-        """Return what is left of the rows written from `start` to before `end` [N], counted as `written` counts.
+    @property
+    def oldest(self) -> Array:
+        """[N]: the oldest rows that are left, counted as `written` counts."""
+        oldest: Array = self.written - self.length + 1
+        return oldest
 
-        Returns:
-            The count of each row and its environment, [M] int64 each, environment by environment, oldest first.
+    def spans(self, start: Array, end: Array) -> tuple[Array, Array]:
+        """Return the counts and environments, [M] int64 each, of all rows from `start` to before `end` [N].
+
+        They come environment by environment, oldest first.
         """
-        start = np.maximum(start, self.written - self.length + 1)
         lengths = np.maximum(end - start, 0)
         columns = np.repeat(self._columns, lengths)
         first = np.repeat(lengths.cumsum() - lengths, lengths)
         return np.arange(len(columns)) - first + np.repeat(start, lengths), columns
 
     def rows_at(self, counts: Array, columns: Array) -> Array:
-        """Return the rows of these counts and environments, as `spans` gives them."""
+        """Return the rows with these counts and environments."""
         rows: Array = counts % self.length * self.num_envs + columns
         return rows
 
-    def restore(self, counts: Array, columns: Array, is_frame: Array, is_prefix: Array | None) -> None:
-        """Take back the flags of rows, as `spans` gives them; those overwritten since are no frames."""
-        rows, written = self.rows_at(counts, columns), self.written[columns]
-        is_frame = is_frame & (counts < written) & (counts >= written - self.length + self.stack)
-        self.num_frames += int(np.count_nonzero(is_frame)) - int(np.count_nonzero(self.is_frame[rows]))
-        self.is_frame[rows] = is_frame
-        if is_prefix is not None:
-            self.is_prefix[rows] = is_prefix
+    def flags(self) -> dict[str, Array]:
+        """Return the flags by name, [N × length] bool each."""
+        return {"is_frame": self.is_frame} | ({"is_prefix": self.is_prefix} if self.stack > 1 else {})
+
+    def settle(self) -> None:
+        """Make the flags right after they were restored row by row."""
+        self.is_frame[self._unusable()] = False
+        self.num_frames = int(np.count_nonzero(self.is_frame))
