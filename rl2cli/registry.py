@@ -212,6 +212,20 @@ algorithms = Registry(
             "rl2cli.algorithms.dqn_options:DQNOptions",
             "Deep Q-learning, off-policy, for discrete actions",
         ),
+        Entry(
+            "td3",
+            "rl2cli.algorithms.td3:TD3",
+            "built in",
+            "rl2cli.algorithms.td3_options:TD3Options",
+            "Twin delayed deterministic policy gradient, off-policy, for continuous actions",
+        ),
+        Entry(
+            "tqc",
+            "rl2cli.algorithms.tqc:TQC",
+            "built in",
+            "rl2cli.algorithms.tqc_options:TQCOptions",
+            "Truncated quantile critics, off-policy, for continuous actions",
+        ),
     ],
 )
 

@@ -45,9 +45,12 @@ TORCH_FREE = (
     "algorithms.dqn_options",
     "algorithms.ppo_options",
     "algorithms.replay_options",
+    "algorithms.sac_options",
     "algorithms.schedules",
-    "networks.mlp_options",
+    "algorithms.td3_options",
+    "algorithms.tqc_options",
     "envs.gymnasium_options",
+    "networks.mlp_options",
 )
 TORCH_FREE_PARTS = ("cli", "durable", "errors", "options", "registry", "reporting", "spec", "text", "trust", "api")
 
