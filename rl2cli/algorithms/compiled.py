@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import nn
@@ -28,13 +28,21 @@ from rl2cli.algorithms.adam import FlatParameters
 from rl2cli.algorithms.tracing import Step, take_with
 from rl2cli.durable import write_bytes_atomic
 
+if TYPE_CHECKING:
+    from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
 LEAST_ROWS = 2
 """torch makes code of its own for sizes 0 and 1."""
 MOST_ROWS = 1 << 20
 """More might overflow an index."""
 TOLERANCE = 1e-2
-"""Part of the greatest change in a tensor by which compiled and eager steps may differ; Adam magnifies rounding."""
+"""Part of a tensor's change, by Euclidean norm, by which compiled and eager steps may differ.
+
+Single elements may differ by all of theirs: where a gradient is near zero, Adam's first step is the sign of rounding.
+"""
 TIMED_CALLS = 5
+TIMED_SIZE = 256
+"""Rows and columns of the matrices by which the processor's speed is measured."""
 OPTIONS = {
     "compile_threads": 1,  # no pool of compiler processes
     "aot_inductor.precompile_headers": False,  # pays from the second artefact on, for 200 MB
@@ -165,17 +173,22 @@ class CompiledStep:
                 pairs.append((runner.run([*compiled, *inputs])[0], self.take_eagerly(*inputs)))
             changes = zip(compiled, self._state, before, strict=True)
             pairs += [(ours - old, theirs - old) for ours, theirs, old in changes]
-            return all(bool((a - b).abs().max() <= TOLERANCE * b.abs().max()) for a, b in pairs)
+            return all(bool((a - b).norm() <= TOLERANCE * b.norm()) for a, b in pairs)
 
     def eager_seconds(self) -> float:
         """Return what a step of `rows` rows takes here now without compiled code; the state is as before."""
-        taken = []
         with self._trial():
-            for _ in range(TIMED_CALLS):
-                start = time.perf_counter()
-                self.take_eagerly(*self._examples)
-                taken.append(time.perf_counter() - start)
-        return min(taken)
+            return _least_seconds(lambda: self.take_eagerly(*self._examples))
+
+    def arithmetic_seconds(self) -> float:
+        """Return about what the products of matrices take in that, which the same library does for compiled code."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with self._trial(), FlopCounterMode(display=False) as counter:
+            self.take_eagerly(*self._examples)
+        products = float(counter.get_total_flops()) / (2 * TIMED_SIZE**3)
+        matrix = torch.ones(TIMED_SIZE, TIMED_SIZE)
+        return _least_seconds(lambda: matrix @ matrix) * products
 
     @contextmanager
     def _trial(self) -> Iterator[None]:
@@ -206,12 +219,33 @@ class CompiledStep:
             place = folder / self.key
             place.mkdir(parents=True, exist_ok=True, mode=0o700)
             write_bytes_atomic(place / artifact_name(allowed, content), content)
+        except CompilationError:
+            raise
         except Exception as error:  # a compiler's failures have no common type, and a run never ends for one
             raise CompilationError(_reason(error)) from error
 
     def _compile(self, scratch: Path) -> tuple[Path, range]:
         """Return the library, and the numbers of rows for which it is right."""
         from torch._inductor import aot_compile
+
+        graph, tensors, shapes = self.trace()
+        options = {**OPTIONS, "aot_inductor.output_path": str(scratch / "step.so")}
+        library = aot_compile(graph, tuple(tensors), options=options)
+
+        least, most = LEAST_ROWS, MOST_ROWS
+        rows: list[Any] = [tensor.shape[0] for tensor in tensors[len(self._state) :] if tensor.ndim]
+        for size in rows:  # a symbol, or a number where torch chose one
+            bounds = None if isinstance(size, int) else shapes.bound_sympy(size.node.expr)
+            least = max(least, self.rows if bounds is None else int(bounds.lower))
+            most = min(most, self.rows if bounds is None else bounds.upper)
+        return Path(str(library)), range(least, int(most) + 1)
+
+    def trace(self) -> tuple[torch.fx.GraphModule, list[torch.Tensor], ShapeEnv]:
+        """Return the step as a graph, the fake tensors that it was traced with, and what is known of their sizes.
+
+        Raises:
+            CompilationError: The step reads a parameter or buffer that none of its parts holds.
+        """
         from torch._subclasses.fake_tensor import FakeTensorMode
         from torch.fx.experimental.proxy_tensor import make_fx
         from torch.fx.experimental.symbolic_shapes import DimDynamic, ShapeEnv, StatelessSymbolicContext
@@ -226,16 +260,24 @@ class CompiledStep:
         state = [fake(tensor, DimDynamic.STATIC) for tensor in self._state]
         inputs = [fake(tensor, DimDynamic.DYNAMIC) for tensor in self._examples]
         graph = make_fx(lambda *tensors: (self.take_traceably(*tensors),), tracing_mode="symbolic")(*state, *inputs)
-        options = {**OPTIONS, "aot_inductor.output_path": str(scratch / "step.so")}
-        library = aot_compile(graph, (*state, *inputs), options=options)
+        self._check_constants(graph)
+        return graph, state + inputs, shapes
 
-        least, most = LEAST_ROWS, MOST_ROWS
-        sizes: list[Any] = [tensor.shape[0] for tensor in inputs if tensor.ndim]  # symbols, or numbers where it chose
-        for size in sizes:
-            bounds = None if isinstance(size, int) else shapes.bound_sympy(size.node.expr)
-            least = max(least, self.rows if bounds is None else int(bounds.lower))
-            most = min(most, self.rows if bounds is None else bounds.upper)
-        return Path(str(library)), range(least, int(most) + 1)
+    def _check_constants(self, graph: torch.fx.GraphModule) -> None:
+        """Raise where a tensor of the algorithm's state would be part of the code, with the value it has now."""
+        constants = [getattr(graph, node.target) for node in graph.graph.find_nodes(op="get_attr")]
+        for name, tensor in self._root.state_dict(keep_vars=True).items():
+            if any(tensor is constant for constant in constants):
+                raise CompilationError(f"the step reads {name}, which none of its parts holds")
+
+
+def _least_seconds(call: Callable[[], object]) -> float:
+    taken = []
+    for _ in range(TIMED_CALLS):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 def artifact_name(allowed: range, content: bytes) -> str:

@@ -12,13 +12,11 @@ from rl2cli.algorithms.compiled import CompilationError, CompiledStep, find_comp
 from rl2cli.spec.model import RunSpec
 
 SAVED_PART = 0.6
-"""Part of an eager step's time that compiled code saves (measured: 0.65 to 0.75 for small networks)."""
+"""Part of an eager step's time, products of matrices aside, that compiled code saves (measured: 0.65 to 0.75)."""
 WORTH_SECONDS = 120.0
 """Saving from which `auto` builds: twice what a slow machine takes for it."""
 FEWEST_CALLS = 20_000
-"""Steps below which no small network's run can save that; nothing is timed then."""
-MOST_PARAMETERS = 300_000
-"""Parameters from which arithmetic, not overhead, decides, and little is saved."""
+"""Steps below which no usual network's run can save that; nothing is timed then."""
 
 TOO_SHORT = "short run; compile = true builds faster code once"
 
@@ -46,19 +44,17 @@ def choose_compilation(
         step = algorithm.make_compiled_step()
         if step is None:
             return False, None
-        return _load_or_build(step, spec, algorithm, announce)
+        return _load_or_build(step, spec, announce)
     except CompilationError as error:
         return False, f"update eager: {error}"
 
 
-def _load_or_build(
-    step: CompiledStep, spec: RunSpec, algorithm: BaseAlgorithm, announce: Callable[[str], None] | None
-) -> tuple[bool, str]:
+def _load_or_build(step: CompiledStep, spec: RunSpec, announce: Callable[[str], None] | None) -> tuple[bool, str]:
     folder = cache_folder()
     if step.is_kept(folder):
         step.load(folder)
         return True, "update compiled: the code was in the cache"
-    if spec.compile == "auto" and not _pays(step, algorithm):
+    if spec.compile == "auto" and not _pays(step):
         return False, f"update eager: {TOO_SHORT}"
     if announce is None:
         return False, "update eager here: a run compiles it first"
@@ -69,7 +65,8 @@ def _load_or_build(
     return True, "update compiled: built now and kept in the cache"
 
 
-def _pays(step: CompiledStep, algorithm: BaseAlgorithm) -> bool:
-    if step.calls < FEWEST_CALLS or sum(parameter.numel() for parameter in algorithm.parameters()) > MOST_PARAMETERS:
+def _pays(step: CompiledStep) -> bool:
+    if step.calls < FEWEST_CALLS:
         return False
-    return step.calls * step.eager_seconds() * SAVED_PART > WORTH_SECONDS
+    overhead = step.eager_seconds() - step.arithmetic_seconds()
+    return step.calls * overhead * SAVED_PART > WORTH_SECONDS

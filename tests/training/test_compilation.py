@@ -32,8 +32,10 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 class Step:
     """Stands for an algorithm's compiled step."""
 
-    def __init__(self, kept: bool = False, calls: float = 1e6, seconds: float = 1e-3, fault: str = "") -> None:
-        self.kept, self.calls, self.seconds, self.fault = kept, calls, seconds, fault
+    def __init__(
+        self, kept: bool = False, calls: float = 1e6, seconds: float = 1e-3, arithmetic: float = 0.0, fault: str = ""
+    ) -> None:
+        self.kept, self.calls, self.seconds, self.arithmetic, self.fault = kept, calls, seconds, arithmetic, fault
         self.done: list[str] = []
 
     def is_kept(self, folder: Path) -> bool:
@@ -50,6 +52,9 @@ class Step:
     def eager_seconds(self) -> float:
         self.done.append("time")
         return self.seconds
+
+    def arithmetic_seconds(self) -> float:
+        return self.arithmetic
 
 
 def _choose(step: Step | None, compile: Any, dry: bool = False) -> tuple[bool, str | None, list[str]]:
@@ -80,15 +85,16 @@ def test_what_is_in_the_cache_is_used(compile: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("calls", "seconds", "done"),
+    ("calls", "seconds", "arithmetic", "done"),
     [
-        (1e3, 9.9, []),  # too few to be timed
-        (1e5, 1e-3, ["time"]),  # 100 s, of which 60 are saved
-        (1e6, 1e-3, ["time", "build", "load"]),
+        (1e3, 9.9, 0.0, []),  # too few to be timed
+        (1e5, 1e-3, 0.0, ["time"]),  # 100 s, of which 60 are saved
+        (1e5, 1e-2, 9e-3, ["time"]),  # 1000 s, of which products of matrices take 900 either way
+        (1e6, 1e-3, 0.0, ["time", "build", "load"]),
     ],
 )
-def test_auto_builds_where_it_pays(calls: float, seconds: float, done: list[str]) -> None:
-    step = Step(calls=calls, seconds=seconds)
+def test_auto_builds_where_it_pays(calls: float, seconds: float, arithmetic: float, done: list[str]) -> None:
+    step = Step(calls=calls, seconds=seconds, arithmetic=arithmetic)
     used, why, said = _choose(step, "auto")
     assert step.done == done
     assert used == ("build" in done) == bool(said)
