@@ -28,7 +28,6 @@ class DQNOptions(ReplayOptions):
     )
     learning_rate: Positive | Schedule = Field(1e-4, description="Adam's step size, a number or a schedule [SB3].")
     max_grad_norm: NotNegative = Field(10.0, description="Longest gradient, by Euclidean norm; 0 for any length [SB3].")
-    gamma: Fraction = Field(0.99, description="Discount per frame [DQN; SB3].")
     double: bool = Field(
         True, description="Let the network choose the action whose value the target network gives [Double]."
     )
@@ -48,7 +47,7 @@ class DQNOptions(ReplayOptions):
         0.1, le=1.0, description="Part of the run over which epsilon moves, where its schedule has no frames [SB3]."
     )
     evaluation_epsilon: Fraction = Field(
-        0.05, description="Part of the actions that are random where actions are sampled after training [DQN]."
+        0.05, description="Part of the actions that are random in evaluations with sampled actions [DQN]."
     )
 
     @field_validator("epsilon")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -78,6 +79,15 @@ def test_exploring_is_random_in_epsilon_of_all_actions() -> None:
         assert shares == pytest.approx([epsilon / 3, 1.0 - 2.0 * epsilon / 3, epsilon / 3], abs=error)
 
 
+def test_observations_are_normalised_to_act() -> None:
+    dqn = make_dqn(normalize_observation=True)
+    dqn.learner.normalizer.update(5.0 + 3.0 * torch.randn(100, 4, generator=torch.Generator().manual_seed(0)))
+    raw = 5.0 + 3.0 * torch.randn(50, 4, generator=torch.Generator().manual_seed(1))
+    action = dqn.values(dqn.learner.normalizer(raw)).argmax(-1)
+    assert not torch.equal(dqn.values(raw).argmax(-1), action)
+    assert torch.equal(dqn.act(raw)["action"], action)
+
+
 def test_each_environment_explores_by_itself() -> None:
     dqn = make_dqn(num_envs=1000, epsilon=0.5)
     worst_is_first(dqn)
@@ -145,23 +155,38 @@ def test_the_target_network_moves_by_tau() -> None:
     torch.testing.assert_close(dqn.target_parameters.flat, 0.75 * first + 0.25 * dqn.optimizer.flat)
 
 
+def _five_steps(dqn: DQN, take: Callable[..., torch.Tensor]) -> list[torch.Tensor]:
+    mask = torch.tensor([[True, True, False], [True, False, True]]).repeat(8, 1)
+    dqn.optimizer.learning_rate.fill_(1e-2)
+    return [take(*random_batch(16, number, mask).tensors()).clone() for number in range(5)]
+
+
 @pytest.mark.parametrize("options", [{}, {"double": False, "dueling": True, "huber": False}, {"tau": 0.1}])
 def test_what_is_traced_is_the_eager_step(options: dict[str, Any]) -> None:
-    mask = torch.tensor([[True, True, False], [True, False, True]]).repeat(8, 1)
     eager, traced = (make_dqn(has_action_mask=True, target_update_every=2, **options) for _ in range(2))
-    take = traced.make_compiled_step().take_traceably
-    parts = traced.optimizer, traced.target_parameters
-    for number in range(5):
-        for dqn in (eager, traced):
-            dqn.optimizer.learning_rate.fill_(1e-2)
-        batch = random_batch(16, number, mask)
-        expected = eager.learner._take(*batch.tensors())
-        reported = take(*[tensor for part in parts for tensor in part.tensors()], *batch.tensors())
-        torch.testing.assert_close(reported, expected, atol=1e-5, rtol=1e-4)
-    for ours, theirs in zip(traced.state_dict().values(), eager.state_dict().values(), strict=True):
-        if isinstance(ours, torch.Tensor):
-            torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-4)
+    step = traced.make_compiled_step()
+    for optimizer in (eager.optimizer, traced.optimizer):
+        optimizer.learning_rate.fill_(1e-2)
+    parts = [[*dqn.optimizer.tensors(), *dqn.target_parameters.tensors()] for dqn in (eager, traced)]
+    state = [tensor.clone() for tensor in parts[1]]
+    expected = _five_steps(eager, eager.learner._take)
+    reported = _five_steps(traced, lambda *inputs: step.take_traceably(*state, *inputs))
+    torch.testing.assert_close(reported, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(state, parts[0], atol=1e-5, rtol=1e-4)
     assert eager.target_parameters.steps_since == 1
+    assert traced.target_parameters.steps_since == 0  # others stood in for what it changes
+
+
+@pytest.mark.slow
+def test_built_code_is_the_eager_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CXX")
+    eager, compiled = (make_dqn(has_action_mask=True, target_update_every=2, batch_size=16) for _ in range(2))
+    step = compiled.make_compiled_step()
+    step.build(tmp_path)
+    step.load(tmp_path)
+    expected = _five_steps(eager, eager.learner._take)
+    torch.testing.assert_close(_five_steps(compiled, step), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(compiled.target_parameters.flat, eager.target_parameters.flat, atol=1e-5, rtol=1e-4)
 
 
 # --- learning ---
