@@ -1,4 +1,4 @@
-"""FlatAdam against torch.optim.Adam with clip_grad_norm_."""
+"""FlatAdam against torch.optim.Adam with clip_grad_norm_, and parameters that follow others."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from rl2cli.algorithms.adam import FlatAdam
+from rl2cli.algorithms.adam import FlatAdam, FlatParameters
 
 LEARNING_RATE, EPSILON = 3e-3, 1e-5
 
@@ -150,3 +150,42 @@ def test_parameters_are_no_part_of_its_state() -> None:
         "second_moment",
         "step_count",
     }
+
+
+def test_a_target_follows_by_a_part_of_the_way() -> None:
+    network, target = _network(), _network(seed=1)
+    expected = [0.9 * there + 0.1 * here for here, there in zip(network.parameters(), target.parameters(), strict=True)]
+    optimizer, follower = _flat_adam(network, 0.0), FlatParameters(target.requires_grad_(False).parameters())
+    follower.follow(optimizer, 0.1)
+    for parameter, value in zip(target.parameters(), expected, strict=True):
+        torch.testing.assert_close(parameter, value)
+        assert not parameter.requires_grad
+    assert torch.equal(optimizer.flat, torch.cat([p.detach().flatten() for p in _network().parameters()]))
+
+
+def test_following_all_the_way_is_a_copy() -> None:
+    network, target = _network(), _network(seed=1)
+    optimizer, follower = _flat_adam(network, 0.0), FlatParameters(target.parameters())
+    follower.follow(optimizer, 1.0)
+    assert torch.equal(follower.flat, optimizer.flat)
+    optimizer.step(_loss(network, 0))
+    assert not torch.equal(follower.flat, optimizer.flat)
+
+
+def test_following_after_loading_a_state_changes_the_loaded_network() -> None:
+    network, target = _network(), _network(seed=1)
+    optimizer, follower = _flat_adam(network, 0.0), FlatParameters(target.parameters())
+    target.load_state_dict(_network(seed=2).state_dict())
+    assert follower.state_dict() == {}
+    follower.follow(optimizer, 1.0)
+    assert torch.equal(target[0].weight, network[0].weight)
+
+
+def test_an_actors_step_through_a_critic_leaves_the_critic_as_it_is() -> None:
+    actor, critic = _network(), nn.Linear(2, 1)
+    of_actor, of_critic = _flat_adam(actor, 0.0), _flat_adam(critic, 0.0)
+    before = of_critic.flat.clone(), of_actor.flat.clone()
+    of_actor.step(-critic(actor(torch.ones(3, 4))).mean())
+    assert torch.equal(of_critic.flat, before[0])
+    assert not torch.equal(of_actor.flat, before[1])
+    assert all(parameter.grad is None for parameter in critic.parameters())

@@ -124,20 +124,22 @@ def test_with_tensors_in_the_place_of_its_own_a_step_is_the_eager_one(max_grad_n
     _assert_twenty_steps_are_eager(learner, step_and_take_over)
 
 
-@pytest.mark.parametrize("max_grad_norm", [0.0, 0.5])
-def test_the_traced_graph_is_the_eager_step(max_grad_norm: float) -> None:
-    learner = Learner(max_grad_norm)
-    graph, _, _ = learner.make_compiled().trace()
+@pytest.fixture(scope="module")
+def graph() -> Callable[..., Any]:
+    """Return a step traced once: a function of nothing but its arguments."""
+    return Learner().make_compiled().trace()[0]
+
+
+def test_the_traced_graph_is_the_eager_step(graph: Callable[..., Any]) -> None:
+    learner = Learner()
     _assert_twenty_steps_are_eager(learner, lambda *inputs: graph(*learner.tensors(), *inputs)[0])
 
 
-@pytest.mark.parametrize("max_grad_norm", [0.0, 0.5])
-def test_the_graph_is_the_eager_step_also_without_changes_in_place(max_grad_norm: float) -> None:
+def test_the_graph_is_the_eager_step_also_without_changes_in_place(graph: Callable[..., Any]) -> None:
     """What a compiler makes of it first: views of a changed tensor are taken anew."""
-    learner = Learner(max_grad_norm)
-    step = learner.make_compiled()
-    graph = torch.func.functionalize(step.trace()[0], remove="mutations_and_views")
-    _assert_twenty_steps_are_eager(learner, lambda *inputs: graph(*learner.tensors(), *inputs)[0])
+    learner = Learner()
+    functional = torch.func.functionalize(graph, remove="mutations_and_views")
+    _assert_twenty_steps_are_eager(learner, lambda *inputs: functional(*learner.tensors(), *inputs)[0])
 
 
 @pytest.mark.slow
