@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal, TypeVar
 
 Sample = TypeVar("Sample")
-Unit = Literal["s", "frames/s", "MB"]
+Unit = Literal["s", "frames/s", "frames", "return", "MB"]
 Verdict = Literal["aim met", "must met", "missed", "not compared", "failed"]
 
 OURS = "rl2"
@@ -67,8 +67,8 @@ class Comparison:
 
     @property
     def ratio(self) -> float | None:
-        """Our median divided by the best peer's; None where one of the two is missing or neither is finite."""
-        if self.ours is None or self.peer is None or not self.peer[1]:
+        """Our median divided by the best peer's; None without both, where both are infinite, or theirs not positive."""
+        if self.ours is None or self.peer is None or self.peer[1] <= 0:
             return None
         found = self.ours / self.peer[1]
         return None if math.isnan(found) else found

@@ -11,12 +11,22 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rl2cli.benchmarks.processes import Ended, MeasurementError, run_command
 
 LIMIT = 900.0
 """Seconds that one run may take."""
+
+
+class Evaluated(NamedTuple):
+    """An evaluation of a run."""
+
+    seconds: float
+    """From Enter to its end."""
+    frames: int
+    mean_return: float
+    episodes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +44,50 @@ class TrainRun:
         """Mean speed from the first frame to the end, with whatever evaluations and checkpoints the spec asks for."""
         return float(self.summary["frames_per_second"])
 
+    @property
+    def evaluations(self) -> list[Evaluated]:
+        """All evaluations, in order."""
+        return [
+            Evaluated(row["time"] - self.process.started, row["frames"], row["mean_return"], row["episodes"])
+            for row in self._events("evaluation")
+        ]
+
     def solved(self, target: float, episodes: int) -> tuple[float, float]:
         """Return seconds from Enter, and frames, to the first evaluation that reached `target`; infinite if none did.
 
         Raises:
             MeasurementError: It was of fewer than `episodes` episodes.
         """
-        for row in self._events("evaluation"):
-            if row["mean_return"] >= target:
-                if row["episodes"] < episodes:
+        for found in self.evaluations:
+            if found.mean_return >= target:
+                if found.episodes < episodes:
                     raise MeasurementError(
-                        f"an evaluation had {row['episodes']} episodes; {episodes} are to be compared"
+                        f"an evaluation had {found.episodes} episodes; {episodes} are to be compared"
                     )
-                return row["time"] - self.process.started, float(row["frames"])
+                return found.seconds, float(found.frames)
         return math.inf, math.inf
+
+    def evaluated_at(self, frames: int) -> Evaluated:
+        """Return the first evaluation at `frames` frames or later.
+
+        Raises:
+            MeasurementError: There is none.
+        """
+        for found in self.evaluations:
+            if found.frames >= frames:
+                return found
+        raise MeasurementError(f"the run made no evaluation at {frames:,} frames")
+
+    def evaluated_within(self, seconds: float) -> Evaluated:
+        """Return the last evaluation that ended within `seconds` from Enter.
+
+        Raises:
+            MeasurementError: There is none.
+        """
+        within = [found for found in self.evaluations if found.seconds <= seconds]
+        if not within:
+            raise MeasurementError(f"the run made no evaluation within {seconds:,.0f} s")
+        return within[-1]
 
     def first_update(self) -> float:
         """Return seconds from Enter to the end of the first update.
@@ -69,8 +109,8 @@ def own_command() -> list[str]:
     return [script] if script else [sys.executable, "-m", "rl2cli"]
 
 
-def train(spec: Path, *arguments: str, seed: int) -> TrainRun:
-    """Run `rl2 train` on `spec` and read what it leaves; its run folder is removed.
+def train(spec: Path, *arguments: str, seed: int, limit: float = LIMIT) -> TrainRun:
+    """Run `rl2 train` on `spec`, at most `limit` seconds, and read what it leaves; its run folder is removed.
 
     Raises:
         MeasurementError: It failed, or its record lacks what is to be measured.
@@ -78,7 +118,7 @@ def train(spec: Path, *arguments: str, seed: int) -> TrainRun:
     with tempfile.TemporaryDirectory(prefix="rl2-bench-") as folder:
         run_dir = Path(folder) / "run"
         command = [*own_command(), "train", str(spec), "--seed", str(seed), "--run-dir", str(run_dir), *arguments]
-        process = run_command(command, limit=LIMIT)
+        process = run_command(command, limit=limit)
         try:
             summary = json.loads((run_dir / "summary.json").read_text("utf-8"))
             timings = [json.loads(line) for line in (run_dir / "timings.jsonl").read_text("utf-8").splitlines()]

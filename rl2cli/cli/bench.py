@@ -11,11 +11,12 @@ from typing import Annotated
 
 import typer
 
+from rl2cli.benchmarks.bench import Bench
 from rl2cli.benchmarks.comparison import Comparison
 from rl2cli.benchmarks.idleness import measure_idleness
 from rl2cli.benchmarks.peer import INSTALL, PYTHON_VARIABLE, Peer, find_peer
 from rl2cli.benchmarks.processes import ended_by_sigterm
-from rl2cli.benchmarks.rows import RATE_FRAMES, ROWS, Bench, measure
+from rl2cli.benchmarks.rows import ROWS, measure
 from rl2cli.cli.output import emit, emit_json, note
 from rl2cli.cli.parameters import AsJson, Quiet, whole_number
 from rl2cli.errors import UsageError, suggestion
@@ -24,19 +25,23 @@ from rl2cli.reporting.figures import significant
 FEWEST_FRAMES = 256
 """One rollout at the settings whose speed is measured."""
 OWN_LIBRARIES = ("rl2cli", "torch", "numpy", "gymnasium")
+ON_REQUEST = [name for name, row in ROWS.items() if not row.by_default]
 HEADINGS = ("row", "rl2", "peer", "ratio", "must", "aim", "verdict")
 
 
 def bench(
     rows: Annotated[
-        list[str] | None, typer.Argument(metavar="ROW", help=f"{', '.join(ROWS)}; all where left out.")
+        list[str] | None,
+        typer.Argument(
+            metavar="ROW", help=f"{', '.join(ROWS)}; all but {', '.join(ON_REQUEST)}, which is long, where left out."
+        ),
     ] = None,
     peer_python: Annotated[
         str | None,
         typer.Option(
             "--peer-python",
             metavar="PATH",
-            help=f"Python that has stable-baselines3; {PYTHON_VARIABLE} or this one where left out.",
+            help=f"Python that has stable-baselines3 and, for SAC, sbx-rl; {PYTHON_VARIABLE} or this one if left out.",
         ),
     ] = None,
     repeats: Annotated[
@@ -44,8 +49,9 @@ def bench(
         typer.Option("--repeats", parser=whole_number, metavar="N", help="Measurements of each kind; medians count."),
     ] = None,
     frames: Annotated[
-        int, typer.Option("--frames", parser=whole_number, metavar="N", help="Frames over which a speed is measured.")
-    ] = RATE_FRAMES,
+        int | None,
+        typer.Option("--frames", parser=whole_number, metavar="N", help="Frames over which a speed is measured."),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
 ) -> int:
@@ -54,7 +60,7 @@ def bench(
     Both sides take turns and medians are compared. The exit code is 1 where a row misses what it must reach.
     """
     names = _rows(rows or [])
-    if (repeats is not None and repeats < 1) or frames < FEWEST_FRAMES:
+    if (repeats is not None and repeats < 1) or (frames is not None and frames < FEWEST_FRAMES):
         raise UsageError(f"--repeats is at least 1 and --frames at least {FEWEST_FRAMES}")
     from rl2cli.spec import shipped_folder
 
@@ -68,8 +74,7 @@ def bench(
             note("Stable-Baselines3 is not installed here, so rl2 is measured alone; to compare:")
             note(f"  {INSTALL}")
             note("  rl2 bench --peer-python peers/bin/python")
-        spec = shipped_folder() / "cartpole.toml"
-        work = Bench(spec, peer, (lambda line: None) if quiet else note, repeats, frames)
+        work = Bench(shipped_folder(), peer, (lambda line: None) if quiet else note, repeats, frames)
         found = [comparison for name in names for comparison in measure(work, name)]
     machine = _machine(peer) | {"load": idleness.load, "core_share": round(idleness.share, 3)}
     if as_json:
@@ -83,6 +88,7 @@ bench.epilog = (  # type: ignore[attr-defined]  # read by the dispatcher, which 
     "Examples:\n\n\b\n"
     "rl2 bench --peer-python peers/bin/python\n"
     "rl2 bench cartpole-zoo start-up --repeats 5\n"
+    "rl2 bench sac-halfcheetah --peer-python peers/bin/python\n"
     "rl2 bench --json > bench.json"
 )
 
@@ -166,4 +172,4 @@ def _rows(wanted: Sequence[str]) -> list[str]:
         if name not in ROWS:
             hint = suggestion(name, ROWS) or f"the rows are: {', '.join(ROWS)}"
             raise UsageError(f"unknown row {name!r}", hint=hint)
-    return [name for name in ROWS if name in wanted or not wanted]
+    return [name for name, row in ROWS.items() if (name in wanted if wanted else row.by_default)]

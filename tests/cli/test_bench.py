@@ -13,13 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from rl2cli.benchmarks import own, peer, rows
+from rl2cli.benchmarks import cartpole_rows, own, peer
+from rl2cli.benchmarks.bench import Bench
+from rl2cli.benchmarks.cartpole_rows import SB3_CLEANRL, SB3_ZOO
 from rl2cli.benchmarks.comparison import Bar, Comparison, interleaved
 from rl2cli.benchmarks.idleness import Idleness, measure_idleness
 from rl2cli.benchmarks.own import TrainRun
 from rl2cli.benchmarks.peer import Peer, Solved, find_peer
 from rl2cli.benchmarks.processes import Ended, MeasurementError, run_command
-from rl2cli.benchmarks.rows import ROWS, SB3_CLEANRL, SB3_ZOO, Bench, measure
+from rl2cli.benchmarks.rows import ROWS, measure
 from rl2cli.cli import bench as command
 from rl2cli.errors import UsageError
 
@@ -64,6 +66,7 @@ def test_a_side_that_never_got_there() -> None:
     assert compared(SHORTER, rl2=[3.0], peer=[math.inf]).verdict == "aim met"
     assert compared(SHORTER, rl2=[math.inf], peer=[3.0]).verdict == "missed"
     assert compared(SHORTER, rl2=[math.inf], peer=[math.inf]).verdict == "not compared"
+    assert compared(FASTER, rl2=[3.0], peer=[-1.0]).verdict == "not compared"  # returns of nothing learned
     found = compared(SHORTER, rl2=[math.inf], peer=[3.0]).to_json()
     assert (found["ours"], found["ratio"]) == (None, None)
     json.dumps(found, allow_nan=False)
@@ -110,16 +113,17 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Peer:
     run = run_of({"event": "first_update", "time": 101.0}, solved)
     monkeypatch.setattr(own, "train", lambda *_arguments, seed: run)
     monkeypatch.setattr(own, "start_up", lambda arguments, exit_code: 0.2 if exit_code else 0.1)
-    seconds = {"zoo": 4.0, "cleanrl": 5.0}
-    monkeypatch.setattr(Peer, "solve", lambda self, settings, seed: Solved(seconds[settings], 10_240.0, {"s x": 1.0}))
-    monkeypatch.setattr(Peer, "rate", lambda self, settings, seed, frames: 2_500.0)
+    seconds = {"cartpole-zoo": 4.0, "cartpole-cleanrl": 5.0}
+    monkeypatch.setattr(Peer, "solve", lambda self, task, seed, **_: Solved(seconds[task], 10_240.0, {"s x": 1.0}))
+    monkeypatch.setattr(Peer, "rate", lambda self, task, seed, frames: 2_500.0)
     return Peer("python", {"stable-baselines3": "2.9.2"})
 
 
-def test_every_row_from_fake_timings(fakes: Peer) -> None:
+def test_rows_of_cartpole_from_fake_timings(fakes: Peer) -> None:
     said: list[str] = []
-    bench = Bench(Path("cartpole.toml"), fakes, said.append, repeats=2)
-    found = {comparison.name: comparison for name in ROWS for comparison in measure(bench, name)}
+    bench = Bench(Path("runs"), fakes, said.append, repeats=2)
+    names = [name for name in ROWS if not name.startswith("sac-")]
+    found = {comparison.name: comparison for name in names for comparison in measure(bench, name)}
     assert {name: comparison.verdict for name, comparison in found.items()} == {
         "cartpole-solve": "aim met",
         "cartpole-zoo": "aim met",
@@ -134,12 +138,12 @@ def test_every_row_from_fake_timings(fakes: Peer) -> None:
     assert found["cartpole-solve"].ratio == 0.5
     assert found["cartpole-zoo"].ratio == 20.0
     assert found["memory"].ours == 300.0
-    assert len(bench.runs) == 4  # first-update and memory read the runs that are there
+    assert len(bench.cartpole_runs) == 4  # first-update and memory read the runs that are there
     assert said
 
 
 def test_without_a_peer_rl2_is_measured_alone(fakes: Peer) -> None:
-    bench = Bench(Path("cartpole.toml"), None, lambda line: None, repeats=1)
+    bench = Bench(Path("runs"), None, lambda line: None, repeats=1)
     assert [measure(bench, name)[0].verdict for name in ("cartpole-solve", "cartpole-zoo")] == ["not compared"] * 2
 
 
@@ -148,7 +152,7 @@ def test_a_row_that_cannot_be_measured_says_why(monkeypatch: pytest.MonkeyPatch)
         raise MeasurementError("it broke", hint="last words")
 
     monkeypatch.setattr(own, "train", fail)
-    (comparison,) = measure(Bench(Path("cartpole.toml"), None, lambda line: None), "memory")
+    (comparison,) = measure(Bench(Path("runs"), None, lambda line: None), "memory")
     assert (comparison.verdict, comparison.error) == ("failed", "it broke\nlast words")
     assert "last words" in "\n".join(command._remarks([comparison]))
 
@@ -175,9 +179,14 @@ def test_command_prints_json_and_fails_where_a_must_is_missed(
     found = json.loads(capsys.readouterr().out)
     assert [row["ratio"] for row in found["rows"]] == [20.0]
     assert found["machine"]["peer"] == {"stable-baselines3": "2.9.2"}
-    monkeypatch.setattr(Peer, "rate", lambda self, settings, seed, frames: 40_000.0)
+    monkeypatch.setattr(Peer, "rate", lambda self, task, seed, frames: 40_000.0)
     assert command.bench(rows=["cartpole-zoo"], repeats=1, quiet=True) == 1
     assert "missed" in capsys.readouterr().out
+
+
+def test_a_long_row_is_measured_on_request_alone() -> None:
+    assert command._rows([]) == [name for name in ROWS if name != "sac-halfcheetah"]
+    assert command._rows(["sac-halfcheetah", "memory"]) == ["sac-halfcheetah", "memory"]
 
 
 @pytest.mark.parametrize(
@@ -241,7 +250,7 @@ def test_busy_machine_is_warned_about() -> None:
 def test_zoo_spec_is_valid(tmp_path: Path) -> None:
     from rl2cli.spec import load_spec_text
 
-    loaded = load_spec_text(rows.ZOO_SPEC.format(frames=60_000))
+    loaded = load_spec_text(cartpole_rows.ZOO_SPEC.format(frames=60_000))
     assert (loaded.spec.env.num_envs, loaded.spec.total_frames) == (8, 60_000)
 
 
