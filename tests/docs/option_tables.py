@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from rl2cli.algorithms.replay_options import ReplayOptions
 from rl2cli.algorithms.schedules import Schedule
 from rl2cli.options import Options
 from rl2cli.registry import adapters, algorithms, networks
@@ -14,9 +15,13 @@ from rl2cli.spec.model import RunSpec
 README = Path(__file__).resolve().parents[2] / "README.md"
 MODELS: dict[str, type[Options]] = {
     "run": RunSpec,
-    "ppo": algorithms.options("ppo"),
-    "mlp": networks.options("mlp"),
-    "gymnasium": adapters.options("gymnasium"),
+    **{
+        entry.name: registry.options(entry.name)
+        for registry in (algorithms, networks, adapters)
+        for entry in registry.entries()
+        if entry.origin == "built in"
+    },
+    "replay": ReplayOptions,
     "schedule": Schedule,
 }
 TABLE = re.compile(r"<!-- options: (\w+) -->\n(.*?)<!-- end of options -->", re.DOTALL)
@@ -24,8 +29,11 @@ HEADING = "| option | takes | default | what it does |\n| --- | --- | --- | --- 
 
 
 def option_table(name: str) -> str:
-    """Return the Markdown table of the options of `name`, a key of MODELS."""
-    rows = [row for row in option_rows(MODELS[name]) if row.type != "table" or row.name == "kwargs"]
+    """Return the Markdown table of the options of `name`, a key of MODELS; of those that it inherits, what differs."""
+    model = MODELS[name]
+    base = model.__base__
+    shared = option_rows(base) if base is not None and issubclass(base, ReplayOptions) else []
+    rows = [row for row in option_rows(model) if row not in shared and (row.type != "table" or row.name == "kwargs")]
     if name == "run":
         rows = [row for row in rows if not row.name.startswith("critic_network.")]
     else:
