@@ -241,7 +241,7 @@ def _plain_batch(space: Space, actions: Array) -> Array:
     if isinstance(space, spaces.Discrete):
         return actions + space.start if space.start else actions
     if isinstance(space, spaces.Box):
-        if not np.issubdtype(space.dtype, np.floating):
+        if space.dtype.kind != "f":
             actions = np.rint(actions)
         clipped: Array = np.minimum(np.maximum(actions, space.low), space.high)
         return clipped.astype(space.dtype, copy=False)

@@ -289,7 +289,7 @@ def _split(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, An
 
 def _with_derived_defaults(spec: RunSpec) -> RunSpec:
     """Return `spec` with the defaults that follow from other settings written out."""
-    evaluation, checkpoint = spec.evaluation, spec.checkpoint
+    evaluation, checkpoint, logging = spec.evaluation, spec.checkpoint, spec.logging
     measured = {
         "every": evaluation.every or max(1, spec.total_frames // 20),
         "stochastic_episodes": evaluation.episodes
@@ -297,9 +297,11 @@ def _with_derived_defaults(spec: RunSpec) -> RunSpec:
         else evaluation.stochastic_episodes,
     }
     saved = {"every": checkpoint.every or max(1, spec.total_frames // 10)}
+    recorded = {"every": logging.every or max(1, spec.total_frames // 2000)}
     return spec.model_copy(
         update={
             "evaluation": evaluation.model_copy(update=measured),
             "checkpoint": checkpoint.model_copy(update=saved),
+            "logging": logging.model_copy(update=recorded),
         }
     )

@@ -63,8 +63,13 @@ class CheckpointSpec(Options):
 
 
 class LoggingSpec(Options):
-    """`[logging]`: what is written beside metrics.jsonl."""
+    """`[logging]`: how often metrics are written, and where besides metrics.jsonl."""
 
+    every: Frames | None = Field(
+        None,
+        description="Frames between lines of metrics.jsonl and points of TensorBoard's curves, rounded up to the end "
+        "of an iteration; a two-thousandth of the run.",
+    )
     tensorboard: bool = Field(True, description="Write TensorBoard event files, x axis in frames.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,12 +29,25 @@ class EpisodeStatistics:
         self.best_return: float | None = None
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
 
-    def update(self, reward: np.ndarray, done: np.ndarray, valid: np.ndarray) -> list[Episode]:
-        """Take in a rollout, all arguments [T, N]; return the episodes that ended in it, in order of time."""
-        returns = np.where(valid, reward, 0.0).cumsum(0, np.float64)  # [T, N]
-        lengths = valid.cumsum(0, np.int64)
+    def update(
+        self, reward: np.ndarray, ended: Sequence[tuple[int, int]], valid: np.ndarray | None = None
+    ) -> list[Episode]:
+        """Take in a rollout and return the episodes that ended in it.
+
+        Args:
+            reward: [T, N] float32.
+            ended: The (t, n) of each row that ended an episode, in order of time.
+            valid: [T, N] bool, False where a row was no frame; None where all are.
+        """
+        if valid is None and not ended:  # most of the rollouts of one step
+            self.running_return += reward.cumsum(0, np.float64)[-1]
+            self.running_length += len(reward)
+            return []
+        earned = reward if valid is None else np.where(valid, reward, 0.0)
+        counted = np.ones(reward.shape, np.int64) if valid is None else valid
+        returns, lengths = earned.cumsum(0, np.float64), counted.cumsum(0, np.int64)  # [T, N]
         finished = []
-        for t, n in np.argwhere(done).tolist():
+        for t, n in ended:
             finished.append(
                 Episode(float(self.running_return[n] + returns[t, n]), int(self.running_length[n] + lengths[t, n]))
             )

@@ -13,9 +13,6 @@ from rl2cli.reporting.tensorboard import TensorBoardWriter
 from rl2cli.text import printable
 from rl2cli.training.run_folder import RunFolder
 
-CURVE_POINTS = 2000
-"""TensorBoard curves get at most so many points over a run; metrics.jsonl has every iteration."""
-
 
 class Journal:
     """The record files of one run.
@@ -26,7 +23,6 @@ class Journal:
     Args:
         folder: The run's folder.
         tensorboard: Whether to write TensorBoard files.
-        total_frames: Frames of the whole run.
         start_frames: Frames of the checkpoint the session goes on from.
         metrics_offset: Size of metrics.jsonl at that checkpoint, to which it is cut back; None for a new run.
     """
@@ -36,7 +32,6 @@ class Journal:
         folder: RunFolder,
         *,
         tensorboard: bool,
-        total_frames: int,
         start_frames: int = 0,
         metrics_offset: int | None = None,
     ) -> None:
@@ -48,15 +43,12 @@ class Journal:
         """What is wrong with metrics.jsonl where it could not be cut back."""
         purge_step = start_frames + 1 if start_frames else None
         self._tensorboard = TensorBoardWriter(folder.tensorboard, purge_step) if tensorboard else None
-        self._point_every = max(1, total_frames // CURVE_POINTS)
-        self._next_point = 0
 
     def iteration(self, frames: int, values: Mapping[str, float | int | None]) -> None:
-        """Record the metrics of one iteration."""
+        """Record the metrics as they are after an iteration."""
         self.metrics.append({"frames": frames, **values})
-        if self._tensorboard is not None and frames >= self._next_point:
+        if self._tensorboard is not None:
             self._tensorboard.scalars(frames, {key: value for key, value in values.items() if value is not None})
-            self._next_point = frames + self._point_every
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """Record an evaluation."""

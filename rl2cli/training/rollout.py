@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 
 from rl2cli.envs.base import Step
-from rl2cli.errors import NonFiniteError
+from rl2cli.errors import EnvironmentFault, NonFiniteError
 from rl2cli.keys import (
     ACTION_MASK,
     DONE,
@@ -35,16 +36,26 @@ class Rollout:
 
     def __init__(self, length: int, num_envs: int, observation_space: spaces.Space[Any], device: torch.device) -> None:
         self.length = length
+        self.num_envs = num_envs
         self.device = device
         self.observation = allocate(observation_space, (length + 1, num_envs), device)
         flags = torch.zeros(5, length, num_envs, dtype=torch.bool, device=device)
         self.terminated, self.truncated, self.done, self.valid, self.is_init = flags.unbind(0)  # each [T, N]
+        self.valid.fill_(True)
+        self.all_valid = True
+        """Whether every row of the rollout is a frame."""
         self.reward = torch.zeros(length, num_envs, device=device)
         self.next_is_init = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.chosen: dict[str, torch.Tensor] = {}
         self.action_mask: torch.Tensor | None = None
+        self.final_index = self._no_index = torch.zeros(0, 2, dtype=torch.int64, device=device)
+        self.final_observation = self._no_final = map_observation(lambda tensor: tensor[:0, 0], self.observation)
         self._finals: list[tuple[int, Observation]] = []
+        self._views = self._fixed_trajectories()
+        observations = [("observation", leaf, 1) for leaf in _leaves(self.observation) if leaf.is_floating_point()]
+        self._checked = [("reward", self.reward, 0), *observations]  # the last number: rows before the first step
         self._rows = [_rows(self.observation, t) for t in range(length + 1)]
+        self._is_init_rows = self.is_init.unbind(0)
         self._reward_rows = self.reward.unbind(0)
         self._flag_rows = list(zip(self.terminated.unbind(0), self.truncated.unbind(0), strict=True))
         self._chosen_rows: dict[str, tuple[torch.Tensor, ...]] = {}
@@ -52,8 +63,10 @@ class Rollout:
     def begin(self, observation: Observation, action_mask: torch.Tensor | None) -> None:
         """Start a rollout at `observation` [N, *obs]."""
         _copy(self._rows[0], observation)
-        self.valid.fill_(True)
         self._finals.clear()
+        if not self.all_valid:
+            self.valid.fill_(True)
+            self.all_valid = True
         if action_mask is not None:
             if self.action_mask is None:
                 shape = (self.length + 1, *action_mask.shape)
@@ -79,54 +92,91 @@ class Rollout:
             self._finals.append((t, map_observation(torch.clone, step.final_observation)))
         if step.valid is not None:
             self.valid[t].copy_(step.valid)
+            self.all_valid = False
         if self.action_mask is not None:
             self.action_mask[t + 1].copy_(step.info[ACTION_MASK])
 
     def finish(self) -> Trajectories:
-        """Return the finished rollout; its tensors are overwritten by the next."""
+        """Return the finished rollout; its tensors are overwritten by the next.
+
+        Raises:
+            EnvironmentFault: An episode ended, and its last observation is missing.
+        """
         torch.logical_or(self.terminated, self.truncated, out=self.done)
-        starts = self.done | ~self.valid  # the row after an end, or after a row that only reset
-        self.is_init[0] = self.next_is_init
-        self.is_init[1:] = starts[:-1]
-        self.is_init &= self.valid
-        self.next_is_init = starts[-1].clone()
-        self.final_index = final_index = self.done.nonzero()  # [K, 2]
-        self.final_observation = self._final_observation(final_index)
+        if self.all_valid and not _is_any(self.done):  # most of the rollouts of one step: nothing began, nothing ended
+            self.is_init.zero_()
+            self._is_init_rows[0].copy_(self.next_is_init)
+            self.next_is_init.zero_()
+            self.final_index, self.final_observation = self._no_index, self._no_final
+        else:
+            self._find_ends()
         trajectories = {
-            OBSERVATION: self.observation,
+            **self._views,
             **self.chosen,
-            REWARD: self.reward.unsqueeze(-1),
-            TERMINATED: self.terminated.unsqueeze(-1),
-            TRUNCATED: self.truncated.unsqueeze(-1),
-            DONE: self.done.unsqueeze(-1),
-            VALID: self.valid.unsqueeze(-1),
-            IS_INIT: self.is_init.unsqueeze(-1),
             FINAL_OBSERVATION: self.final_observation,
-            FINAL_INDEX: final_index,
+            FINAL_INDEX: self.final_index,
         }
         if self.action_mask is not None:
             trajectories[ACTION_MASK] = self.action_mask
         return trajectories
 
-    def check_finite(self) -> None:
+    @property
+    def frames(self) -> int:
+        """Rows of the rollout that are frames."""
+        return self.length * self.num_envs if self.all_valid else int(self.valid.sum())
+
+    def check_finite(self, frames: int) -> None:
         """Check that every reward and observation of the finished rollout is a number.
 
-        Raises:
-            NonFiniteError: Names the tensor, the environment and the step of the rollout.
-        """
-        _check("reward", self.reward)
-        map_observation(lambda tensor: _check("observation", tensor), self.observation)
-        map_observation(self._check_final, self.final_observation)
+        Args:
+            frames: Frames of the run before this rollout, for the message.
 
-    def _check_final(self, tensor: torch.Tensor) -> None:
-        """Raise where `tensor` [K, ...] holds NaN or infinity."""
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            t, n = self.final_index[(~tensor.isfinite()).nonzero()[0, 0]].tolist()
-            raise _not_finite("last observation of an episode", t, n)
+        Raises:
+            NonFiniteError: Names the tensor, the environment and the frame.
+        """
+        for name, tensor, shift in self._checked:
+            if not _is_finite(tensor):
+                t, n = _first_not_finite(tensor)[:2]
+                raise self._not_finite(name, max(t - shift, 0), n, frames)
+        for tensor in _leaves(self.final_observation) if self._finals else ():
+            if tensor.is_floating_point() and not _is_finite(tensor):
+                t, n = self.final_index[_first_not_finite(tensor)[0]].tolist()
+                raise self._not_finite("last observation of an episode", t, n, frames)
+
+    def _fixed_trajectories(self) -> Trajectories:
+        """Return the part of the trajectories that is the same tensors in every rollout."""
+        columns = {
+            REWARD: self.reward,
+            TERMINATED: self.terminated,
+            TRUNCATED: self.truncated,
+            DONE: self.done,
+            VALID: self.valid,
+            IS_INIT: self.is_init,
+        }
+        return {OBSERVATION: self.observation, **{key: column.unsqueeze(-1) for key, column in columns.items()}}
+
+    def _find_ends(self) -> None:
+        """Find out where episodes begin and end, and with which observation."""
+        starts = self.done | ~self.valid  # the row after an end, or after a row that only reset
+        self._is_init_rows[0].copy_(self.next_is_init)
+        self.is_init[1:] = starts[:-1]
+        self.is_init &= self.valid
+        self.next_is_init = starts[-1].clone()
+        self.final_index = self.done.nonzero()  # [K, 2]
+        self.final_observation = self._final_observation(self.final_index)
+
+    def _not_finite(self, name: str, t: int, n: int, frames: int) -> NonFiniteError:
+        frames += int(self.valid[:t].sum())
+        return NonFiniteError(
+            f"environment {n} returned a {name} that is not finite, after {frames:,} frames of the run",
+            hint="check the environment's arithmetic; the last checkpoint is good",
+        )
 
     def _final_observation(self, final_index: torch.Tensor) -> Observation:
+        if not len(final_index):
+            return self._no_final
         if not self._finals:
-            return map_observation(lambda tensor: tensor[:0, 0], self.observation)
+            raise EnvironmentFault("an episode ended, and its last observation is missing: final_observation is None")
         times = torch.tensor([t for t, _ in self._finals], device=self.device)
         position = torch.searchsorted(times, final_index[:, 0].contiguous())
 
@@ -153,16 +203,24 @@ def _copy(into: Observation, source: Observation) -> None:
         into.copy_(source, non_blocking=True)  # type: ignore[arg-type]
 
 
-def _check(name: str, tensor: torch.Tensor) -> None:
-    """Raise where `tensor` [T, N, ...] holds NaN or infinity."""
-    if not tensor.is_floating_point() or tensor.isfinite().all():
-        return
-    t, n = (~tensor.isfinite()).nonzero()[0, :2].tolist()
-    raise _not_finite(name, max(t - 1, 0) if name == "observation" else t, n)
+def _leaves(observation: Observation) -> list[torch.Tensor]:
+    if isinstance(observation, dict):
+        return [leaf for part in observation.values() for leaf in _leaves(part)]
+    return [observation]
 
 
-def _not_finite(name: str, step: int, n: int) -> NonFiniteError:
-    return NonFiniteError(
-        f"environment {n} returned a {name} that is not finite, at step {step} of the rollout",
-        hint="check the environment's arithmetic; the last checkpoint is good",
-    )
+def _is_finite(tensor: torch.Tensor) -> bool:
+    if not tensor.is_cpu:
+        return bool(tensor.isfinite().all())
+    array = tensor.numpy()  # whose reductions of a few numbers take a tenth of torch's
+    return int(np.count_nonzero(np.isfinite(array))) == array.size
+
+
+def _is_any(tensor: torch.Tensor) -> bool:
+    return bool(np.count_nonzero(tensor.numpy()) if tensor.is_cpu else tensor.any())
+
+
+def _first_not_finite(tensor: torch.Tensor) -> list[int]:
+    """Return the index of the first number that is NaN or infinite."""
+    index: list[int] = (~tensor.isfinite()).nonzero()[0].tolist()
+    return index

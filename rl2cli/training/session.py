@@ -61,7 +61,7 @@ def train(
 def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
     """Build what the spec says, train nothing, and return its sizes and every automatic choice, for `--dry-run`.
 
-    The expected time is that of one untrained rollout and update, times the number of them.
+    The expected time is that of an untrained rollout and update, times the number of them.
 
     Raises:
         RL2Error: See `rl2cli.errors`.
@@ -154,7 +154,6 @@ class _Session:
         journal = Journal(
             self.folder,
             tensorboard=self.spec.logging.tensorboard,
-            total_frames=self.total_frames,
             start_frames=start_frames,
             metrics_offset=offset,
         )
@@ -172,7 +171,7 @@ class _Session:
         )
         status: Status = "failed"
         try:
-            notes = [] if checkpoint is None else [*checkpoint.notes, *trainer.set_state(checkpoint.state)]
+            notes = [] if checkpoint is None else [*checkpoint.notes, *_restore(trainer, checkpoint)]
             self.view.start(self._facts(None if checkpoint is None else start_frames))
             for note in [*notes, *([journal.problem] if journal.problem else [])]:
                 self.view.message(note, warning=True)
@@ -210,6 +209,7 @@ class _Session:
             evaluate_every=spec.evaluation.every or max(1, spec.total_frames // 20),
             checkpoint_every=spec.checkpoint.every or max(1, spec.total_frames // 10),
             target_return=spec.evaluation.target_return,
+            record_every=spec.logging.every or max(1, spec.total_frames // 2000),
         )
 
     def _facts(self, resumed_from: int | None) -> RunFacts:
@@ -270,6 +270,13 @@ class _Session:
         )
         self.folder.write_json(self.folder.summary, summary.to_json())
         return summary
+
+
+def _restore(trainer: Trainer, checkpoint: Checkpoint) -> list[str]:
+    """Let the trainer go on from `checkpoint`; return what could not be restored exactly, in words."""
+    notes = trainer.set_state(checkpoint.state, checkpoint.segments)
+    checkpoint.segments.clear()  # the algorithm has them now: a replay buffer is not kept twice
+    return notes
 
 
 def _training_rate(trainer: Trainer, rates: Rates) -> float:

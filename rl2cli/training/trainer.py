@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
 from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
 from rl2cli.reporting.view import View
+from rl2cli.segment import Segment
 from rl2cli.training.checkpoint import CheckpointStore
 from rl2cli.training.episodes import EpisodeStatistics
 from rl2cli.training.evaluation import Evaluator
@@ -39,6 +41,8 @@ class Schedule:
     evaluate_every: int
     checkpoint_every: int
     target_return: float | None
+    record_every: int = 1
+    """Frames between lines of metrics.jsonl."""
 
 
 @dataclass
@@ -119,8 +123,8 @@ class Trainer:
         status: Status = "finished"
         while self.frames < self.schedule.total_frames and status == "finished":
             trajectories = self.collect()
-            metrics = self.learn(trajectories)
-            self.report(metrics)
+            self.learn(trajectories)
+            self.report()
             is_best = self.evaluate_if_due(stop)
             if stop.signal_number is not None:
                 status = "stopped"
@@ -139,7 +143,7 @@ class Trainer:
         after = time.perf_counter()
         for t in range(rollout.length):
             observation, action_mask = rollout.at(t)
-            chosen = self.algorithm.act(observation, self.explore, action_mask)
+            chosen = self.algorithm.behave(observation, self.explore, action_mask)
             before = time.perf_counter()
             clock.policy += before - after
             step = self.env.step(chosen[ACTION])
@@ -156,29 +160,26 @@ class Trainer:
         check_first_step(self.env, observation, step)
         self.checked = True
 
-    def learn(self, trajectories: Trajectories) -> dict[str, float]:
-        """Update the algorithm with a rollout and count its frames."""
-        self.rollout.check_finite()
+    def learn(self, trajectories: Trajectories) -> None:
+        """Update the algorithm with a rollout, count its frames, and keep the latest of each metric."""
+        self.rollout.check_finite(self.frames)
         before = time.perf_counter()
-        self.frames += int(self.rollout.valid.sum())
+        self.frames += self.rollout.frames
         metrics = self.algorithm.update(trajectories, self.frames)
         self.clock.learning += time.perf_counter() - before
         self.iteration += 1
-        self.metrics = metrics
-        return metrics
+        if metrics:
+            self.metrics = self.metrics | metrics
 
     # --- what happens between iterations ---
 
-    def report(self, metrics: dict[str, float]) -> None:
-        """Record the iteration, and show it where the view is due."""
+    def report(self) -> None:
+        """Count the episodes that ended, and record and show the run where that is due."""
         rollout = self.rollout
-        arrays = (tensor.cpu().numpy() for tensor in (rollout.reward, rollout.done, rollout.valid))
-        finished = self.episodes.update(*arrays)
-        return_mean, length_mean = self.episodes.means()
-        values = {"rollout/episodes": self.episodes.count, "rollout/return_mean": return_mean}
-        self.journal.iteration(self.frames, values | {"rollout/length_mean": length_mean} | metrics)
-        if finished and return_mean is not None:
-            self.return_history.append(return_mean)
+        valid = None if rollout.all_valid else rollout.valid.cpu().numpy()
+        self.episodes.update(rollout.reward.cpu().numpy(), rollout.final_index.tolist(), valid)
+        if self.is_due(self.schedule.record_every, self.frames - rollout.frames):
+            self.record()
         if self.iteration == 1:
             self.journal.event("first_update", self.frames)
         if self.view.due():
@@ -186,6 +187,25 @@ class Trainer:
             self.journal.speed(self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares})
             self.journal.flush()
             self.view.update(progress)
+
+    def is_due(self, every: int, last: int) -> bool:
+        """Return whether what happens every so many frames, and at the end, is due, having happened at `last`.
+
+        It depends on frames alone, so a resumed run does everything when the uninterrupted one does.
+        """
+        return self.frames // every != last // every or self.frames >= self.schedule.total_frames
+
+    def record(self) -> None:
+        """Write a line of metrics: the episodes so far, and the latest of what the algorithm reported."""
+        return_mean, length_mean = self.episodes.means()
+        values = {
+            "rollout/episodes": self.episodes.count,
+            "rollout/return_mean": return_mean,
+            "rollout/length_mean": length_mean,
+        }
+        self.journal.iteration(self.frames, values | self.metrics)
+        if return_mean is not None:
+            self.return_history.append(return_mean)
 
     def progress(self) -> Progress:
         """Return where the run is, for the view."""
@@ -213,10 +233,7 @@ class Trainer:
 
     def evaluate_if_due(self, stop: StopRequest) -> bool:
         """Evaluate where enough frames have passed; return whether the policy is the best so far."""
-        last = 0 if self.evaluation is None else self.evaluation.frames
-        every = self.schedule.evaluate_every
-        at_end = self.frames >= self.schedule.total_frames
-        if self.frames // every == last // every and not at_end:
+        if not self.is_due(self.schedule.evaluate_every, 0 if self.evaluation is None else self.evaluation.frames):
             return False
         before = time.perf_counter()
         evaluation = self.evaluator.evaluate(self.algorithm, self.frames, stop)
@@ -244,14 +261,12 @@ class Trainer:
 
     def checkpoint_if_due(self, is_best: bool, at_end: bool) -> None:
         """Save where enough frames have passed, where the policy is the best so far, and at the end."""
-        every = self.schedule.checkpoint_every
-        last = self.saved_frames or 0
-        due = self.frames // every != last // every or self.frames >= self.schedule.total_frames
-        if not (due or is_best or at_end):
+        if not (self.is_due(self.schedule.checkpoint_every, self.saved_frames or 0) or is_best or at_end):
             return
         metadata = self.metadata | {"metrics_offset": self.journal.flush(fsync=True)}
         mean = self.evaluation.mean_return if is_best and self.evaluation is not None else None
-        self.store.save(self.frames, self.get_state(), metadata, best=is_best, evaluation_mean=mean)
+        segments = self.algorithm.segments()
+        self.store.save(self.frames, self.get_state(), metadata, best=is_best, evaluation_mean=mean, segments=segments)
         self.saved_frames = self.frames
         self.journal.event("checkpoint", self.frames)
 
@@ -280,17 +295,20 @@ class Trainer:
             "environments": self.env.get_state(),
             "next_is_init": self.rollout.next_is_init,
             "episodes": self.episodes.get_state(),
+            "metrics": self.metrics,
             "evaluations": self.evaluator.count,
             "evaluation": _evaluation_state(self.evaluation),
             "best": _evaluation_state(self.best),
         }
 
-    def set_state(self, state: dict[str, Any]) -> list[str]:
-        """Go on from `get_state`; return what could not be restored exactly, in words."""
+    def set_state(self, state: dict[str, Any], segments: Sequence[Segment] = ()) -> list[str]:
+        """Go on from `get_state` and its segments; return what could not be restored exactly, in words."""
         self.frames, self.iteration = state["frames"], state["iteration"]
         self.saved_frames = self.frames
         self.algorithm.load_state_dict(state["algorithm"])
+        self.algorithm.load_segments(list(segments))
         self.episodes.set_state(state["episodes"])
+        self.metrics = state["metrics"]
         self.rollout.next_is_init.copy_(state["next_is_init"])
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None

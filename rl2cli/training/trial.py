@@ -1,4 +1,4 @@
-"""One rollout and update of an untrained policy, to say beforehand what a run takes."""
+"""A few rollouts and updates of an untrained policy, to say beforehand what a run takes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from rl2cli.training.build import Parts
 from rl2cli.training.rollout import Rollout
 from rl2cli.training.seeding import environment_seeds
 
-REPEATS = 2
-"""The first iteration pays for allocations and is not counted."""
+LEAST_ITERATIONS = 2
+"""The first one pays for allocations and is not counted."""
+LEAST_SECONDS = 1.0
+"""Of short iterations, which may begin with a warm-up; the later half is counted."""
 
 
 class Trial(NamedTuple):
-    """What one iteration took."""
+    """What an iteration takes."""
 
     frames: int
     seconds: float
@@ -25,25 +27,26 @@ class Trial(NamedTuple):
 
 
 def measure(parts: Parts) -> Trial:
-    """Run two iterations on the parts of a run, which must not be trained afterwards; time the second."""
+    """Run a few iterations on the parts of a run, which must not be trained afterwards; time the later ones."""
     algorithm, env = parts.algorithm, parts.env
     rollout = Rollout(algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device)
     explore = algorithm.task.make_generator("policy")
     observation, info = env.reset(environment_seeds(parts.plan.spec.seed, "trial", env.num_envs))
-    mask, seconds, frames, trajectories = info.get(ACTION_MASK), 0.0, 1, {}
-    for _ in range(REPEATS):
-        before = time.perf_counter()
+    mask, frames, trajectories = info.get(ACTION_MASK), 0, {}
+    times = [time.perf_counter()]
+    while len(times) <= LEAST_ITERATIONS or times[-1] - times[0] < LEAST_SECONDS:
         rollout.begin(observation, mask)
         for t in range(rollout.length):
             current, allowed = rollout.at(t)
-            chosen = algorithm.act(current, explore, allowed)
+            chosen = algorithm.behave(current, explore, allowed)
             rollout.store(t, chosen, env.step(chosen[ACTION]))
         observation, mask = rollout.at(rollout.length)
         trajectories = rollout.finish()
-        frames = int(rollout.valid.sum())
+        frames += rollout.frames
         algorithm.update(trajectories, frames)
-        seconds = time.perf_counter() - before
-    return Trial(frames, seconds, _bytes(trajectories))
+        times.append(time.perf_counter())
+    counted = times[len(times) // 2 :]
+    return Trial(rollout.length * env.num_envs, (counted[-1] - counted[0]) / (len(counted) - 1), _bytes(trajectories))
 
 
 def _bytes(value: Any) -> int:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from rl2cli.training.episodes import WINDOW, Episode, EpisodeStatistics
 
 
-def _rollout(reward: list[list[float]], done: list[list[int]], valid: list[list[int]] | None = None):
-    ones = np.ones(np.shape(reward), bool)
-    return np.array(reward, np.float32), np.array(done, bool), ones if valid is None else np.array(valid, bool)
+def _rollout(reward: list[list[float]], done: list[list[int]], valid: list[list[int]] | None = None) -> Any:
+    ended = [(t, n) for t, row in enumerate(done) for n, is_end in enumerate(row) if is_end]
+    return np.array(reward, np.float32), ended, None if valid is None else np.array(valid, bool)
 
 
 def test_by_hand_across_rollouts_with_a_row_that_was_no_frame() -> None:
@@ -37,6 +39,17 @@ def test_means_are_over_the_last_hundred() -> None:
     for value in range(WINDOW + 50):
         statistics.update(*_rollout([[value]], [[1]]))
     assert statistics.means() == (np.arange(50, WINDOW + 50).mean(), 1.0)
+
+
+def test_a_rollout_in_which_nothing_ended_is_added_as_any_other() -> None:
+    short, long = EpisodeStatistics(2), EpisodeStatistics(2)
+    reward = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32)
+    for row in reward:
+        short.update(row[None], [])
+    long.update(reward, [])
+    assert short.running_return.tolist() == long.running_return.tolist()
+    assert short.running_length.tolist() == [6, 6]
+    assert short.update(*_rollout([[1, 1]], [[0, 1]])) == long.update(*_rollout([[1, 1]], [[0, 1]]))
 
 
 def test_the_state_goes_on_in_the_middle_of_an_episode() -> None:

@@ -31,7 +31,8 @@ except Stopped as error:
 def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_happened(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
-    settings = spec(total_frames=10_000_000, evaluation={"every": 10_000_000}, checkpoint={"every": 10_000_000})
+    never = {"every": 10_000_000}
+    settings = spec(total_frames=10_000_000, evaluation=never, checkpoint=never, logging={"every": 1})
     run = tmp_path / "run"
     process = subprocess.Popen(
         [sys.executable, "-c", TRAIN, json.dumps(settings), str(run)], stdout=subprocess.PIPE, text=True

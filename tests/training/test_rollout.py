@@ -168,8 +168,8 @@ def test_a_number_that_is_not_finite_is_found(name: str, where: str) -> None:
                 getattr(step, name)[1] = float("inf")
             rollout.store(t, {"action": torch.zeros(3, 1)}, step)
         rollout.finish()
-        with pytest.raises(NonFiniteError, match=f"environment 1 .*{where}.* step 2"):
-            rollout.check_finite()
+        with pytest.raises(NonFiniteError, match=f"environment 1 .*{where}.* after 1,006 frames"):
+            rollout.check_finite(1000)  # two steps of three environments were good
 
 
 def test_a_final_observation_that_is_not_finite_is_found() -> None:
@@ -182,5 +182,5 @@ def test_a_final_observation_that_is_not_finite_is_found() -> None:
                 step.final_observation[1] = float("nan")
             rollout.store(t, {"action": torch.zeros(2, dtype=torch.int64)}, step)
         rollout.finish()
-        with pytest.raises(NonFiniteError, match=r"environment 1 .*observation.* step 4"):
-            rollout.check_finite()
+        with pytest.raises(NonFiniteError, match=r"environment 1 .*observation.* after 8 frames"):
+            rollout.check_finite(0)

@@ -131,16 +131,16 @@ def test_the_newest_and_the_best_checkpoint_are_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("reward", r"environment 0 .*reward.* step 1 "),
-        ("observation", r"environment 0 .*observation.* step 1 "),
-        ("final observation", r"environment 0 .*last observation.* step 1 "),
+        ("reward", r"environment 0 .*reward.* after 98 frames"),
+        ("observation", r"environment 0 .*observation.* after 98 frames"),
+        ("final observation", r"environment 0 .*last observation.* after 98 frames"),
     ],
 )
 def test_a_number_that_is_not_finite_ends_the_run_and_keeps_the_last_checkpoint(
     tmp_path: Path, what: str, message: str
 ) -> None:
     settings = spec("MadeUpBreaks-v0", 512, 2, env={"kwargs": {"what": what}}, checkpoint={"every": 32})
-    with pytest.raises(NonFiniteError, match=message):  # the 50th step is number 1 of the fourth rollout
+    with pytest.raises(NonFiniteError, match=message):  # the 50th step of two environments
         train(tmp_path, settings)
     assert json.loads((tmp_path / "run" / "summary.json").read_text())["status"] == "failed"
     assert newest(tmp_path / "run").frames == 96

@@ -83,7 +83,7 @@ class Around:
         self.log.append(f"evaluate {frames}")
         return Evaluation(frames, self.means.pop(0), 0.0, 1, 0.0)
 
-    def save(self, frames: int, state: Any, metadata: Any, *, best: bool, evaluation_mean: float | None) -> None:
+    def save(self, frames: int, state: Any, metadata: Any, *, best: bool, **_: Any) -> None:
         self.log.append(f"save {frames}" + " best" * best)
 
     def wait(self) -> None:
