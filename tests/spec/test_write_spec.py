@@ -89,5 +89,6 @@ def test_every_setting_is_explicit() -> None:
         "keep = 3",
         "",
         "[logging]",
+        "every = 1",
         "tensorboard = true",
     ]
