@@ -213,6 +213,15 @@ def test_epsilon_is_reported_as_it_was_in_the_rollout() -> None:
     assert seen == pytest.approx([1.0, 1.0 - 0.95 * 8 / 1000, 1.0 - 0.95 * 16 / 1000])
 
 
+def test_long_gradients_are_clipped_and_reported_as_they_were() -> None:
+    dqn = make_dqn(max_grad_norm=1e-6, adam_epsilon=1.0, huber=False)
+    dqn.optimizer.learning_rate.fill_(1.0)
+    before = dqn.optimizer.flat.clone()
+    (_, _, norm), _ = dqn.step(random_batch(16), [])
+    assert norm > 1.0
+    assert torch.linalg.vector_norm(dqn.optimizer.flat - before) < 1.1e-6
+
+
 def test_what_is_not_finite_is_not_learned() -> None:
     dqn = make_dqn(batch_size=8, target_update_every=1)
     before = dqn.optimizer.flat.clone()
