@@ -85,6 +85,8 @@ class ReplayBuffer:
         frames = -(-options.buffer_size // task.num_envs)
         # Besides the frames, the next observation, and the frames whose stacks are overwritten in part.
         self.ring = Ring(task.num_envs, max(frames + stack, 3 * stack + 1), stack)
+        steps = torch.arange(options.n_step, device=task.device)
+        self._offsets, self._powers = steps * task.num_envs, options.gamma**steps  # [n]
         self._storage: ReplayStorage | None = None
         self._priorities: Priorities | None = None
         self._segments = ReplaySegments(self.ring)
@@ -198,15 +200,14 @@ class ReplayBuffer:
 
         It stops at a row that is no frame: a final observation, or the one after the newest frame.
         """
-        storage, gamma = self._allocated(), self.options.gamma
-        steps = torch.arange(self.options.n_step, device=index.device)
-        rows = (index[:, None] + steps * storage.num_envs).remainder_(storage.size)  # [B, n]
-        counted = storage.is_frame[rows].cumprod(1)  # [B, n]: all rows up to this one are frames
-        powers = gamma**steps  # [n]
-        reward = (storage.reward[rows] * (counted * powers)).sum(1)
-        last = counted.sum(1) - 1
-        row = rows.gather(1, last[:, None]).squeeze(1)
-        return reward, powers[last] * storage.discount[row], storage.following(row)
+        storage = self._allocated()
+        rows = (index[:, None] + self._offsets).remainder_(storage.size)  # [B, n]
+        counted = storage.is_frame.take(rows).cumprod(1)  # [B, n]: all rows up to this one are frames
+        reward = (storage.reward.take(rows) * (counted * self._powers)).sum(1)
+        last = counted.sum(1, keepdim=True) - 1  # [B, 1]
+        row = rows.gather(1, last).squeeze(1)
+        discount = self._powers.take(last).squeeze(1) * storage.discount.index_select(0, row)
+        return reward, discount, storage.following(row)
 
     # --- state ---
 

@@ -12,6 +12,7 @@ from rl2cli.algorithms.ring import Array, Ring
 from rl2cli.segment import Segment
 
 MAX_PIECES = 256
+"""Files that a checkpoint has of a buffer, at most."""
 
 
 @dataclass
@@ -56,12 +57,10 @@ class ReplaySegments:
         for segment in segments:
             assert segment.tensors is not None
             start, end = segment.tensors["start"].numpy(), segment.tensors["end"].numpy()
-            counts, columns = ring.spans(start, end)
-            left = (counts >= ring.oldest[columns]).nonzero()[0]
-            rows = ring.rows_at(counts[left], columns[left])
-            storage.restore(rows, {name: segment.tensors[name][left] for name in storage.tensors()})
+            rows = ring.rows_between(start, end)
+            storage.restore(rows, segment.tensors)
             for name, flags in ring.flags().items():
-                flags[rows] = segment.tensors[name].numpy()[left]
+                flags[rows] = segment.tensors[name].numpy()
             self._pieces.append(_Piece(segment, start, end))
             self._held.append(segment)
         ring.settle()
@@ -78,7 +77,7 @@ class ReplaySegments:
     def _piece(self, start: Array, end: Array, storage: ReplayStorage) -> _Piece:
         """Return a piece with copies of the rows from `start` to before `end`, as far as they are left."""
         start = np.maximum(start, self.ring.oldest)
-        rows = self.ring.rows_at(*self.ring.spans(start, end))
+        rows = self.ring.rows_between(start, end)
         tensors = storage.copy(rows) | {"start": torch.from_numpy(start), "end": torch.from_numpy(end)}
         tensors |= {name: torch.from_numpy(flags[rows]) for name, flags in self.ring.flags().items()}
         return _Piece(Segment(tensors), start, end)

@@ -152,26 +152,34 @@ class ReplayStorage:
         if self.stack == 1:
             return map_observation(lambda leaf: leaf.index_select(0, rows), self.observation)
         back = torch.arange(1 - self.stack, 1, device=self.device) * self.num_envs
-        stacks = (rows[:, None] + back).remainder_(self.size)  # [B, stack]
-        return map_observation(lambda leaf: leaf[stacks], self.observation)
+        stacks = (rows[:, None] + back).remainder_(self.size).flatten()  # [B × stack]
+        return map_observation(
+            lambda leaf: leaf.index_select(0, stacks).unflatten(0, (len(rows), self.stack)), self.observation
+        )
 
 
 def shift_breaks(values: Tensor) -> Tensor:
     """Return where each stack is not the one before moved up by one frame, [T, N] bool, for stacks [T+1, N, k, *]."""
-    return _differs(values[:-1, :, 1:], values[1:, :, :-1])
+    words = _words(values)
+    return (words[:-1, :, 1:] != words[1:, :, :-1]).any(3).any(2)
 
 
 def final_breaks(values: Tensor, finals: Tensor, final_index: Tensor) -> Tensor:
     """Return [K] bool, the same for final stacks [K, k, *], which end the steps `final_index` [K, 2]."""
+    if len(finals) == 0:
+        return torch.zeros(0, dtype=torch.bool)
     before = values[final_index[:, 0], final_index[:, 1]]
-    return _differs(before[None, :, 1:], finals[None, :, :-1])[0]
+    return shift_breaks(torch.stack([before, finals]))[0]
 
 
-def _differs(one: Tensor, other: Tensor) -> Tensor:
-    """Return where the bits of the stacks [T, N, k, *] differ, [T, N] bool."""
-    if one.dtype == torch.float32:  # 0.0 == -0.0, and NaN differs from itself
-        one, other = one.view(torch.int32), other.view(torch.int32)
-    return (one != other).flatten(2).any(2)
+def _words(stacks: Tensor) -> Tensor:
+    """Return the bits of stacks [T, N, k, *] as whole numbers [T, N, k, M], as few as possible.
+
+    Floats would not do: 0.0 equals -0.0, and NaN differs from itself.
+    """
+    frames = stacks.contiguous().unsqueeze(-1).flatten(3)  # [T, N, k, M]
+    width = frames.shape[3] * frames.element_size()
+    return frames.view(torch.int64 if width % 8 == 0 else torch.int32 if width % 4 == 0 else torch.uint8)
 
 
 def _pick(values: Tensor, cells: Tensor | None) -> Tensor:

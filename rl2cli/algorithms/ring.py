@@ -89,19 +89,21 @@ class Ring:
             final_breaks: [K] bool, the same for final observations; None if unstacked.
         """
         count = np.count_nonzero  # three times as fast as `any` and `all`
-        if breaks is None and not count(done) and not count(is_init) and count(valid) == valid.size:
+        goes_on = count(self.is_open) == self.num_envs and not count(is_init) and count(valid) == valid.size
+        if goes_on and not count(done) and (breaks is None or not count(breaks)):
             return self._continue(len(done))
         return self._place(done, valid, is_init, breaks, final_breaks)
 
     def _continue(self, length: int) -> Placement:
         """Take rows for a rollout in which nothing ends or begins."""
-        rows = (self.written + np.arange(length + 1)[:, None]) % self.length  # [T+1, N]
-        rows = (rows * self.num_envs + self._columns).ravel()
+        rows, none = self._rows(np.arange(length + 1)[:, None]).ravel(), self._none
         self.written += length
-        self.is_open.fill(True)
-        frames, none = rows[: -self.num_envs], self._none
-        self._mark(frames, rows)
-        return Placement(rows, None, frames, None, none, (none, none), (none, none), rows)
+        frames, changed = rows[: -self.num_envs], rows
+        if self.stack > 1:
+            changed = np.concatenate([frames, self._unusable()])
+            self.is_prefix[changed] = False
+        self._mark(frames, changed)
+        return Placement(rows, None, frames, None, none, (none, none), (none, none), changed)
 
     def _place(
         self, done: Array, valid: Array, is_init: Array, breaks: Array | None, final_breaks: Array | None
@@ -181,19 +183,12 @@ class Ring:
         oldest: Array = self.written - self.length + 1
         return oldest
 
-    def spans(self, start: Array, end: Array) -> tuple[Array, Array]:
-        """Return the counts and environments, [M] int64 each, of all rows from `start` to before `end` [N].
-
-        They come environment by environment, oldest first.
-        """
+    def rows_between(self, start: Array, end: Array) -> Array:
+        """Return the rows written from `start` to before `end` [N], ring by ring, oldest first, [M] int64."""
         lengths = np.maximum(end - start, 0)
         columns = np.repeat(self._columns, lengths)
-        first = np.repeat(lengths.cumsum() - lengths, lengths)
-        return np.arange(len(columns)) - first + np.repeat(start, lengths), columns
-
-    def rows_at(self, counts: Array, columns: Array) -> Array:
-        """Return the rows with these counts and environments."""
-        rows: Array = counts % self.length * self.num_envs + columns
+        first = np.repeat(lengths.cumsum() - lengths - start, lengths)
+        rows: Array = (np.arange(len(columns)) - first) % self.length * self.num_envs + columns
         return rows
 
     def flags(self) -> dict[str, Array]:

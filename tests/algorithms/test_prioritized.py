@@ -10,7 +10,7 @@ import torch
 from gymnasium import spaces
 from replay_world import World, make_task
 
-from rl2cli.algorithms.prioritized import EPSILON, WIDTH, Priorities
+from rl2cli.algorithms.prioritized import BELOW_ONE, EPSILON, WIDTH, Priorities
 from rl2cli.algorithms.replay import ReplayBuffer
 from rl2cli.algorithms.replay_options import ReplayOptions
 
@@ -66,6 +66,14 @@ def test_rows_are_drawn_as_often_as_their_priorities_say(size: int) -> None:
     chi_square = float(((observed - expected)[some] ** 2 / expected[some]).sum())
     degrees = int(some.sum()) - 1
     assert abs(chi_square - degrees) < 4.0 * (2.0 * degrees) ** 0.5
+
+
+def test_the_smallest_and_largest_random_numbers_draw_rows_that_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions = torch.tensor([0.0, BELOW_ONE, 0.25], dtype=torch.float64)
+    monkeypatch.setattr(torch, "rand", lambda *_, **__: fractions)
+    values = [0.0] * (2 * WIDTH + 2)
+    values[1] = values[WIDTH + 1] = values[WIDTH + 3] = values[-2] = 1.0
+    assert make_priorities(values).draw(3, torch.Generator()).tolist() == [1, 2 * WIDTH, WIDTH + 1]
 
 
 class _NumpyTree:

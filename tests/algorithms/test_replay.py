@@ -102,6 +102,13 @@ def test_an_episode_that_was_broken_off_ends_as_if_truncated() -> None:
     assert contents(buffer) == [(1, 20, 3, 0.25), (2, 20, 3, 0.5), (7, 70, 8, 0.5)]
 
 
+def test_a_first_rollout_may_go_on_from_frames_that_are_not_here() -> None:
+    buffer = make_buffer()
+    buffer.add(rollout([1, 2], [10], is_init=False))
+    buffer.add(rollout([7, 8], [70], is_init=True))
+    assert contents(buffer) == [(1, 10, 2, 0.5), (7, 70, 8, 0.5)]
+
+
 def test_the_oldest_frames_are_overwritten() -> None:
     buffer = make_buffer(buffer_size=4)
     for number in range(9):
@@ -156,6 +163,20 @@ def test_every_frame_is_as_it_was(seed: int, stack: int) -> None:
             world.break_off()
         buffer.add(world.rollout(int(random.choice([1, 2, 7, 20]))))  # 20 is more than some rings hold
         check(buffer, world, generator)
+
+
+@pytest.mark.parametrize("stack", [1, 3])
+def test_flags_on_another_device_follow_those_of_the_ring(stack: int) -> None:
+    task = make_task(2, spaces.Box(-np.inf, np.inf, (stack,), np.float32), stack)
+    buffer = ReplayBuffer(task, ReplayOptions(buffer_size=40))
+    storage = buffer._allocated()
+    storage._is_shared = False  # as on a GPU
+    storage.is_frame, storage.is_prefix = storage.is_frame.clone(), storage.is_prefix.clone()
+    world = World(0, 2, stack, buffer.ring.length)
+    for _ in range(30):
+        buffer.add(world.rollout(3))
+        assert storage.is_frame.tolist() == buffer.ring.is_frame.tolist()
+        assert storage.is_prefix.tolist() == buffer.ring.is_prefix.tolist()
 
 
 def test_frames_are_drawn_uniformly() -> None:

@@ -102,6 +102,16 @@ def test_only_new_rows_are_copied() -> None:
     assert len(second.tensors["reward"]) == 6  # and the row of the next observation, which was one before
 
 
+def test_a_segment_has_no_more_rows_than_the_rings() -> None:
+    buffer = make_buffer(3, buffer_size=60)
+    world = World(0, 3, 1, buffer.ring.length)
+    for _ in range(30):
+        buffer.add(world.rollout(5))
+    (segment,) = buffer.segments()
+    assert segment.tensors is not None
+    assert len(segment.tensors["reward"]) <= buffer.ring.size
+
+
 def test_segments_are_dropped_when_all_of_their_rows_are_overwritten() -> None:
     buffer, disk = make_buffer(buffer_size=10), Disk()
     world = World(0, 1, 1, buffer.ring.length)
