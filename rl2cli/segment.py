@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from torch import Tensor
 
 
-@dataclass
 class Segment:
-    """Tensors that never change again; one file however many checkpoints name it."""
+    """Tensors that never change again; one file however many checkpoints name it.
 
-    tensors: dict[str, Tensor] | None = None
-    """The content; may be dropped (set to None) once `sha256` is known."""
-    sha256: str | None = None
-    """Hash of the file, which is its name; known once a checkpoint that holds the segment is on the disk."""
+    Args:
+        tensors: The content.
+        sha256: Hash of the file, which is its name; None until a checkpoint that holds the segment is on the disk.
+        read: Reads the content of a segment that is on the disk, when it is first asked for.
+    """
+
+    def __init__(
+        self,
+        tensors: dict[str, Tensor] | None = None,
+        sha256: str | None = None,
+        read: Callable[[], dict[str, Tensor]] | None = None,
+    ) -> None:
+        self.sha256 = sha256
+        self._tensors = tensors
+        self._read = read
+
+    @property
+    def tensors(self) -> dict[str, Tensor] | None:
+        """The content; may be dropped (set to None) once `sha256` is known.
+
+        Raises:
+            StorageError: It was to be read from the disk, and its file is not what it was.
+        """
+        if self._tensors is None and self._read is not None:
+            self._tensors = self._read()
+        return self._tensors
+
+    @tensors.setter
+    def tensors(self, tensors: dict[str, Tensor] | None) -> None:
+        self._tensors, self._read = tensors, None

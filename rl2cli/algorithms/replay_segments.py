@@ -63,9 +63,9 @@ class ReplaySegments:
                 flags[rows] = segment.tensors[name].numpy()
             self._pieces.append(_Piece(segment, start, end))
             self._held.append(segment)
+            self.release()  # one after the other: the buffer is not in memory twice
         ring.settle()
         storage.copy_flags(ring)
-        self.release()
 
     def release(self) -> None:
         """Forget the content of segments that are on the disk."""

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from rl2cli.durable import explained, read_regular
+from rl2cli.errors import StorageError
 from rl2cli.segment import Segment
 from rl2cli.training.checkpoint_format import (
     SEGMENTS_FOLDER,
     BestRecord,
     DamagedError,
     Manifest,
+    Stamp,
     folder_name,
     parse_best,
     parse_json,
@@ -81,6 +86,9 @@ class CheckpointFolder:
     def load(self, frames: int, *, segments: bool) -> Checkpoint:
         """Load one checkpoint, with its segments if asked to, from bytes that were verified.
 
+        Segments are verified now, and read (and verified once more) one by one when their content is asked for: a
+        replay buffer is not in memory twice.
+
         Raises:
             DamagedError: a file of it is missing, malformed, or not as it was written.
             OSError: a file cannot be read.
@@ -89,11 +97,19 @@ class CheckpointFolder:
         path = self.checkpoint(frames)
         manifest = Manifest.read(path)
         state, metadata = read_state(path, manifest)
-        loaded = [
-            Segment(parse_tensors(stamp.read(self.segment(stamp.sha256))), stamp.sha256)
-            for stamp in (manifest.segments if segments else [])
-        ]
-        return Checkpoint(frames, path, state, metadata, loaded, _strangers(path, manifest))
+        stamps = manifest.segments if segments else []
+        for stamp in dict.fromkeys(stamps):
+            stamp.verify(self.segment(stamp.sha256))
+        kept = [Segment(sha256=stamp.sha256, read=partial(self._read_segment, stamp)) for stamp in stamps]
+        return Checkpoint(frames, path, state, metadata, kept, _strangers(path, manifest))
+
+    def _read_segment(self, stamp: Stamp) -> dict[str, Tensor]:
+        path = self.segment(stamp.sha256)
+        with explained("reading a checkpoint's segment"):
+            try:
+                return parse_tensors(stamp.read(path))
+            except DamagedError as error:
+                raise StorageError(f"a segment changed after it was checked: {error}", place=str(path)) from error
 
     def _best_file(self) -> BestRecord | None:
         try:

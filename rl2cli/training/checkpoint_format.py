@@ -11,8 +11,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from rl2cli.durable import fsync_folder, read_regular, write_new_file
+from rl2cli.durable import fsync_folder, open_regular, read_regular, write_new_file
 from rl2cli.errors import UsageError
 from rl2cli.training.state_tree import JsonValue, flatten, unflatten
 
@@ -33,6 +35,7 @@ STATE_FILE = "state.json"
 MANIFEST_FILE = "manifest.json"
 SEGMENTS_FOLDER = "segments"
 _MANIFEST_LIMIT = 64 * 2**20
+_BLOCK = 2**20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NOT_AS_WRITTEN = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL, errno.ENXIO}
 
@@ -73,12 +76,24 @@ class Stamp:
 
     def read(self, path: Path) -> bytes:
         """Return the verified content of `path`; raise `DamagedError` where it is another."""
-        content = _read(path, self.size)
-        if len(content) != self.size:
-            raise DamagedError(f"{path.name} does not have the {self.size} bytes that were saved")
-        if hashlib.sha256(content).hexdigest() != self.sha256:
-            raise DamagedError(f"{path.name} does not have the content that was saved")
+        with _damage_named(path):
+            content = read_regular(path, self.size)
+        self._compare(path, len(content), [content])
         return content
+
+    def verify(self, path: Path) -> None:
+        """Raise `DamagedError` where the content of `path` is another, without holding it in memory."""
+        with _damage_named(path), open_regular(path, os.O_RDONLY) as file:
+            self._compare(path, os.fstat(file.fileno()).st_size, iter(lambda: file.read(_BLOCK), b""))
+
+    def _compare(self, path: Path, size: int, blocks: Iterable[bytes]) -> None:
+        if size != self.size:
+            raise DamagedError(f"{path.name} does not have the {self.size} bytes that were saved")
+        digest = hashlib.sha256()
+        for block in blocks:
+            digest.update(block)
+        if digest.hexdigest() != self.sha256:
+            raise DamagedError(f"{path.name} does not have the content that was saved")
 
 
 @dataclass(frozen=True)
@@ -114,7 +129,9 @@ class Manifest:
             DamagedError: it is missing, malformed, changed, or belongs to another folder.
             UsageError: a newer rl2 wrote it.
         """
-        body = _verified_body(_read(folder / MANIFEST_FILE, _MANIFEST_LIMIT))
+        with _damage_named(folder / MANIFEST_FILE):
+            content = read_regular(folder / MANIFEST_FILE, _MANIFEST_LIMIT)
+        body = _verified_body(content)
         _require_known_version(body.get("format_version"), folder)
         manifest = cls._parse(body)
         if folder.name != folder_name(manifest.frames):
@@ -237,9 +254,11 @@ def _own_memory(tensor: Tensor) -> Tensor:
     return plain if whole else plain.clone()
 
 
-def _read(path: Path, max_bytes: int) -> bytes:
+@contextmanager
+def _damage_named(path: Path) -> Iterator[None]:
+    """Turn an `OSError` that no save leaves behind into a `DamagedError`."""
     try:
-        return read_regular(path, max_bytes)
+        yield
     except OSError as error:
         if error.errno in _NOT_AS_WRITTEN:
             raise DamagedError(f"{path.name} is missing or no file") from error

@@ -23,8 +23,9 @@ import torch
 from rl2cli.durable import read_regular
 from rl2cli.errors import NoCheckpointError, StorageError, UsageError
 from rl2cli.segment import Segment
-from rl2cli.training import checkpoint_format
+from rl2cli.training import checkpoint_format, checkpoint_writer
 from rl2cli.training.checkpoint import BestRecord, CheckpointStore
+from rl2cli.training.checkpoint_format import Stamp
 
 DTYPES = [torch.bool, torch.uint8, torch.int64, torch.bfloat16, torch.float16, torch.float32, torch.float64]
 
@@ -221,6 +222,34 @@ class TestSegments:
         assert segment.tensors["x"].tolist() == [10, 11, 12]
         assert segment.tensors["y"].tolist() == [11, 12, 13]
         assert segment.tensors["z"].tolist() == [0, 500]
+
+    def test_content_is_read_when_it_is_asked_for(self, store: CheckpointStore, folder: Path) -> None:
+        saved = [Segment({"x": torch.full((3,), value)}) for value in (1.0, 2.0)]
+        store.save(1, state(), {}, segments=saved)
+        first, second = store.newest().segments
+        assert first.tensors is not None
+        first.tensors = None  # dropped for good: its file is not read again
+        assert first.tensors is None
+        path = folder / "segments" / f"{second.sha256}.safetensors"
+        path.write_bytes(path.read_bytes()[::-1])
+        with pytest.raises(StorageError, match="changed after it was checked") as caught:
+            _ = second.tensors
+        assert caught.value.place == str(path)
+
+    def test_a_save_reads_no_earlier_segment(
+        self, store: CheckpointStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        old = [Segment({"x": torch.full((3,), float(number))}) for number in range(20)]
+        store.save(1, state(), {}, segments=old)
+        store.wait()
+        packed, read = [], []
+        pack, compare = checkpoint_writer.pack_tensors, Stamp._compare
+        monkeypatch.setattr(checkpoint_writer, "pack_tensors", lambda tensors: packed.append(1) or pack(tensors))
+        monkeypatch.setattr(Stamp, "_compare", lambda *arguments: read.append(1) or compare(*arguments))
+        for frames in (2, 3, 4, 5):
+            store.save(frames, state(), {}, segments=[*old, Segment({"x": torch.full((3,), 100.0 + frames)})])
+        store.wait()
+        assert (len(packed), len(read)) == (4, 0)
 
     def test_damaged_segment_spoils_what_names_it(self, store: CheckpointStore, folder: Path) -> None:
         save_all(store, 1)
