@@ -126,6 +126,44 @@ class Rewards(gymnasium.Env[Any, Any]):
         return np.array([self.t], np.float32), 100.0 * self.t, self.t == 3, False, {}
 
 
+class Target(gymnasium.Env[Any, Any]):
+    """One step: reward 3 less the squared distance of the actions from 0.5 + s and -1, s being the observation."""
+
+    observation_space = spaces.Box(-1.0, 1.0, (1,), np.float32)
+    action_space = spaces.Box(np.array([-1.0, -3.0], np.float32), np.array([2.0, 0.0], np.float32))
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state = self.np_random.uniform(-1.0, 1.0, 1).astype(np.float32)
+        return self.state, {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        assert self.action_space.contains(action)
+        distance = (action[0] - 0.5 - self.state[0]) ** 2 + (action[1] + 1.0) ** 2
+        return self.state, 3.0 - float(distance), True, False, {}
+
+
+class Regulator(gymnasium.Env[Any, Any]):
+    """State s becomes (s + a) / 2, and s² + a² / 5 is paid; cut after 5 steps. A linear-quadratic problem.
+
+    With gamma = 0.9 it is worth -10/9 s², and the best action is -5/9 s (Riccati's equation).
+    """
+
+    observation_space = spaces.Box(-np.inf, np.inf, (1,), np.float32)
+    action_space = spaces.Box(-1.0, 2.0, (1,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.state, self.t = self.np_random.uniform(-1.0, 1.0), 0
+        return np.array([self.state], np.float32), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        cost = self.state**2 + float(action[0]) ** 2 / 5.0
+        self.state = (self.state + float(action[0])) / 2.0
+        self.t += 1
+        return np.array([self.state], np.float32), -cost, False, self.t == 5, {}
+
+
 def _vector(mode: AutoresetMode) -> Any:
     def make(num_envs: int, terminates: bool = False, **_: Any) -> SyncVectorEnv[Any, Any]:
         return SyncVectorEnv([lambda n=n: Constant(terminates, offset=n) for n in range(num_envs)], autoreset_mode=mode)
@@ -133,7 +171,7 @@ def _vector(mode: AutoresetMode) -> Any:
     return make
 
 
-for environment in (Constant, Chain, Nested, Breaks, Rewards):
+for environment in (Constant, Chain, Nested, Breaks, Rewards, Target, Regulator):
     gymnasium.register(f"MadeUp{environment.__name__}-v0", environment)
 for mode in AutoresetMode:
     gymnasium.register(f"MadeUpConstant{mode.name}-v0", Constant, vector_entry_point=_vector(mode))
