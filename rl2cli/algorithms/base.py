@@ -56,7 +56,9 @@ class BaseAlgorithm(nn.Module, ABC):
     rollout_length: int
     """Steps of every environment between two updates."""
     memory_bytes: int = 0
-    """Memory that learning will take for what it keeps of the past, a replay buffer; as much of the disk when saved."""
+    """Memory that the first `update` will take for what is kept of the past, a replay buffer."""
+    memory_option: ClassVar[str] = "buffer_size"
+    """The option, a number of frames, that `memory_bytes` is proportional to."""
     generators: dict[str, torch.Generator]
     """Its random generators by purpose; the Trainer saves and restores their states."""
 
@@ -118,4 +120,7 @@ class BaseAlgorithm(nn.Module, ABC):
         return []
 
     def load_segments(self, segments: list[Segment]) -> None:
-        """Take back `segments`, after `load_state_dict`; never called for a policy that only acts."""
+        """Take back `segments`, after `load_state_dict`; never called for a policy that only acts.
+
+        Each is read from the disk when its tensors are asked for; drop them before the next to hold no more than one.
+        """

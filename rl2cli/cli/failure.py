@@ -40,7 +40,7 @@ def report(error: Exception, *, debug: bool = False, as_json: bool = False) -> i
 def explain(error: RL2Error, frames: Sequence[_Frame] = ()) -> None:
     """Print `error` on stderr: what is wrong, where, the plugin's own lines, what would be right."""
     render = getattr(error, "render", None)  # a spec's problems bring their source lines
-    text = render() if callable(render) else _plain(error, frames)
+    text = "\n".join([render(), *_shown(frames)]) if callable(render) else _plain(error, frames)
     say("\n".join(_with_colour(line) for line in text.split("\n")))
 
 
@@ -75,10 +75,13 @@ def _plain(error: RL2Error, frames: Sequence[_Frame]) -> str:
     mark = "" if isinstance(error, Stopped) else "error: "  # the user wanted it to stop
     lines = [f"{mark}{printable(error.message)}"]
     lines += [f"  --> {printable(error.place)}"] if error.place else []
-    if frames:
-        lines += ["", *(line for frame in frames for line in frame.lines())]
+    lines += _shown(frames)
     lines += ["", f"hint: {printable(error.hint)}"] if error.hint else []
     return "\n".join(lines)
+
+
+def _shown(frames: Sequence[_Frame]) -> list[str]:
+    return ["", *(line for frame in frames for line in frame.lines())] if frames else []
 
 
 def _with_colour(line: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import tomli_w
 from pydantic import ValidationError
 
-from rl2cli.errors import PluginError
+from rl2cli.errors import PluginError, UsageError
 from rl2cli.options import Options
 from rl2cli.registry import Registry, adapters, algorithms, networks
 from rl2cli.spec.complaints import complaints
@@ -67,17 +67,27 @@ class LoadedSpec:
     """The file it was read from, or what the caller called it."""
     shipped: bool = False
     """The path did not exist, and the spec that comes with rl2 was read instead."""
+    settings: Settings | None = None
+    """Where each value came from."""
+
+    def placed(self, error: UsageError) -> UsageError:
+        """Return `error` with the line of the setting that its `place` names, such as `env.id`; else as it is."""
+        path = tuple((error.place or "").split("."))
+        if self.settings is None or isinstance(error, SpecError) or path[0] not in RunSpec.model_fields:
+            return error
+        return SpecError([self.settings.place(Finding(path, error.message, error.hint))])
 
 
 @dataclass(frozen=True)
-class _Settings:
-    """The values to validate, and where each came from."""
+class Settings:
+    """The values of a spec, and where each came from."""
 
     data: dict[str, Any]
     source: Source | None
     overrides: Sequence[Override]
 
     def place(self, finding: Finding) -> Problem:
+        """Return `finding` with its place in the file or on the command line."""
         for override in reversed(self.overrides):
             if override.covers(finding.path):
                 return override.place(finding)
@@ -144,8 +154,8 @@ def load_spec_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) ->
     """
     written = plain_table(mapping)
     data = plain_table(mapping)
-    spec = _validated(_overridden(data, None, overrides, {}), default_name="run")
-    return LoadedSpec(spec, tomli_w.dumps(written), "")
+    settings = _overridden(data, None, overrides, {})
+    return LoadedSpec(_validated(settings, default_name="run"), tomli_w.dumps(written), "", settings=settings)
 
 
 def _load_text(
@@ -154,12 +164,12 @@ def _load_text(
     source = Source(name, text)
     settings = _overridden(parse_source(source), source, overrides, short)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", FilePath(name).stem).strip("._-")[:64]
-    return LoadedSpec(_validated(settings, default_name=stem or "run"), text, name, shipped)
+    return LoadedSpec(_validated(settings, default_name=stem or "run"), text, name, shipped, settings)
 
 
 def _overridden(
     data: dict[str, Any], source: Source | None, arguments: Sequence[str], short: Mapping[str, object]
-) -> _Settings:
+) -> Settings:
     """Apply `--set` arguments, then short options, to `data`.
 
     Raises:
@@ -180,10 +190,10 @@ def _overridden(
         if short.get(key) is not None:
             overrides.append(short_override(key, short[key]))
             data[key] = short[key]
-    return _Settings(data, source, overrides)
+    return Settings(data, source, overrides)
 
 
-def _validated(settings: _Settings, default_name: str) -> RunSpec:
+def _validated(settings: Settings, default_name: str) -> RunSpec:
     """Return the run spec that `settings` describe.
 
     Raises:

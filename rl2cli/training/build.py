@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
@@ -18,6 +19,7 @@ from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
+from rl2cli.training.room import require_room
 from rl2cli.training.seeding import derive_seed, make_generator
 
 if TYPE_CHECKING:
@@ -54,15 +56,16 @@ class Parts:
         self.evaluator.close()
 
 
-def build(spec: RunSpec, announce: Callable[[str], None] | None = None) -> Parts:
+def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoints: Path = Path("outputs")) -> Parts:
     """Build environment, networks and algorithm, making every automatic choice on the way.
 
     Args:
         spec: The run.
         announce: Told before something that takes long, compiling; None where nothing is compiled, for a dry run.
+        checkpoints: Where the run's checkpoints lie, or a folder above it where that is not there yet.
 
     Raises:
-        UsageError: The parts do not fit together; the message says which.
+        UsageError: The parts do not fit together, or on this machine; the message says which.
         MissingDependencyError: A backend is not installed.
     """
     torch.set_num_threads(1)  # until the size of the networks is known: two threads initialise small ones far slower
@@ -71,6 +74,7 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None) -> Parts
     env = make_env_adapter(plan.spec.env, device=device)
     try:
         algorithm = build_algorithm(plan.spec, env.observation_space, env.action_space, device, env.has_action_mask)
+        kept = require_room(plan.spec, algorithm, checkpoints)
     except BaseException:
         env.close()
         raise
@@ -78,7 +82,7 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None) -> Parts
     torch.set_num_threads(threads)
     compiled, compile_choice = choose_compilation(plan.spec, algorithm, announce)
     explicit = plan.spec.model_copy(update={"device": str(device), "threads": threads, "compile": compiled})
-    choices = tuple(text for text in (choice, thread_choice, compile_choice, *plan.choices) if text)
+    choices = tuple(text for text in (choice, thread_choice, compile_choice, *plan.choices, kept) if text)
     return Parts(Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,7 +48,7 @@ def train(
         RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
     """
     with StopRequest() as stop:
-        parts = build(loaded.spec, view.message)
+        parts = _build(loaded, view.message, run_dir or root)
         try:
             with RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
                 folder.spec.write_text(loaded.text, encoding="utf-8")
@@ -66,7 +66,7 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
-    parts = build(loaded.spec)
+    parts = _build(loaded, None, Path("outputs"))
     try:
         trial = measure(parts)
         spec = parts.plan.spec
@@ -81,6 +81,7 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
             "iterations": -(-spec.total_frames // trial.frames),
             "parameters": sum(parameter.numel() for parameter in parts.algorithm.parameters()),
             "rollout_megabytes": round(trial.rollout_bytes / 1e6, 3),
+            **({"replay_megabytes": round(kept / 1e6, 3)} if (kept := parts.algorithm.memory_bytes) else {}),
             "device": spec.device,
             "threads": spec.threads,
             "workers": spec.env.workers,
@@ -123,11 +124,22 @@ def resume(
                 f"the run has {checkpoint.frames:,} frames already", hint="--frames is the new total: give a larger one"
             )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
-        parts = build(spec, view.message)
+        parts = build(spec, view.message, folder.checkpoints)
         try:
             return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
         finally:
             parts.close()
+
+
+def _build(loaded: LoadedSpec, announce: Callable[[str], None] | None, folder: Path) -> Parts:
+    """Build what `loaded` says; an error that blames a setting has the line that it stands in."""
+    try:
+        return build(loaded.spec, announce, folder)
+    except UsageError as error:
+        placed = loaded.placed(error)
+        if placed is error:
+            raise
+        raise placed from error
 
 
 class _Session:

@@ -120,7 +120,8 @@ def test_retired_version_of_an_environment(rl2: Rl2, spec: Path) -> None:
     ended = rl2("train", spec.name, "--set", 'env.id="LunarLander-v2"')
     assert (ended.code, ended.stdout) == (2, "")
     assert ended.stderr.startswith("error: ")
-    assert ended.stderr.endswith("  --> env.id\n\nhint: use 'LunarLander-v3'\n")
+    assert '   | --set env.id="LunarLander-v2"\n   |              ^' in ended.stderr
+    assert ended.stderr.endswith("^\n\nhint: use 'LunarLander-v3'\n")
 
 
 def test_environment_whose_package_is_missing(rl2: Rl2, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
