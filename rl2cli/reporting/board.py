@@ -20,7 +20,7 @@ from rl2cli.reporting.figures import (
     significant,
     sparkline,
 )
-from rl2cli.reporting.progress import Evaluation, Progress, RunFacts
+from rl2cli.reporting.progress import REPLAY_METRICS, Evaluation, Progress, Replay, RunFacts
 
 LABEL_WIDTH = 10
 FRAME_WIDTH = LABEL_WIDTH + 6  # borders, their padding and the gap after the label
@@ -126,7 +126,7 @@ class Board:
             Line("return", self._returns(progress)),
             Line("episodes", self._cells(_episode_cells(progress)), rank=2),
             *self._evaluation(progress, evaluations),
-            *self._metrics(progress.metrics),
+            *self._algorithm(progress.metrics),
             *self._time(progress.shares),
             Line("checkpoint", self._cells(_checkpoint_cells(progress)), rank=3),
         ]
@@ -156,6 +156,14 @@ class Board:
         )
         more = [*_stochastic_cells(latest), *_best_cells(progress.best)]
         return [first, Line("", self._cells(more), rank=2)] if more else [first]
+
+    def _algorithm(self, metrics: Mapping[str, float]) -> list[Line]:
+        """Return what the algorithm reports: how full its replay buffer is, if it has one, and everything else."""
+        replay = Replay.of(metrics)
+        if replay is None:
+            return self._metrics(metrics)
+        rest = {name: number for name, number in metrics.items() if name not in REPLAY_METRICS}
+        return [Line("replay", self._cells(_replay_cells(replay), stop=1), rank=2), *self._metrics(rest)]
 
     def _metrics(self, metrics: Mapping[str, float]) -> list[Line]:
         """Lay the metrics out in columns, a line or more for each group."""
@@ -198,9 +206,9 @@ class Board:
     def _shades(self) -> Iterable[tuple[str, str]]:
         return zip(self.glyphs.shades, SHARE_STYLES, strict=True)
 
-    def _cells(self, cells: Iterable[Cell]) -> Text:
+    def _cells(self, cells: Iterable[Cell], stop: int | None = None) -> Text:
         """Return the cells at tab stops, so that they align from line to line; those that do not fit are left out."""
-        stop = max(CELL_WIDTH, self._room // max(1, self._room // CELL_WIDTH))
+        stop = stop or max(CELL_WIDTH, self._room // max(1, self._room // CELL_WIDTH))
         line = Text()
         for cell in cells:
             text = cell.text()
@@ -251,6 +259,14 @@ def _stochastic_cells(latest: Evaluation) -> list[Cell]:
 
 def _best_cells(best: Evaluation | None) -> list[Cell]:
     return [] if best is None else [Cell(significant(best.mean_return), "best"), Cell(count(best.frames), "at")]
+
+
+def _replay_cells(replay: Replay) -> list[Cell]:
+    return [
+        Cell(count(replay.size), unit=f"/ {count(replay.capacity)}"),
+        Cell(percent(replay.size, replay.capacity)),
+        Cell(f"{replay.updates_per_frame:.2f}", unit="updates per frame"),
+    ]
 
 
 def _checkpoint_cells(progress: Progress) -> list[Cell]:

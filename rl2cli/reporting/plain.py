@@ -6,7 +6,7 @@ import time
 from typing import TextIO
 
 from rl2cli.reporting.figures import count, eta, glyphs_for, mean_and_interval, percent, rate, significant
-from rl2cli.reporting.progress import Clock, Evaluation, Progress, RunFacts, Summary
+from rl2cli.reporting.progress import Clock, Evaluation, Progress, Replay, RunFacts, Summary
 from rl2cli.reporting.refresh import Refresh
 from rl2cli.reporting.summary import closing_lines, evaluation_text, opening_lines
 
@@ -100,6 +100,10 @@ class PlainView:
         if progress.evaluation is not None:
             evaluated = mean_and_interval(progress.evaluation, self._lines.glyphs)
             fields.append(f"evaluation {evaluated} ({count(progress.evaluation.episodes)})")
+        replay = Replay.of(progress.metrics)
+        if replay is not None:
+            fullness = f"{count(replay.size)} of {count(replay.capacity)} ({percent(replay.size, replay.capacity)})"
+            fields.append(f"replay {fullness}, {replay.updates_per_frame:.2f} updates per frame")
         return "  ".join(fields)
 
 

@@ -14,6 +14,9 @@ Clock = Callable[[], float]
 SHORTEST_INTERVAL = 0.2
 """Seconds over which a speed says something."""
 
+REPLAY_METRICS = ("replay/size", "replay/capacity", "replay/updates_per_frame")
+"""What an algorithm with a replay buffer reports of it."""
+
 Status = Literal["finished", "target reached", "stopped", "failed"]
 """How a run ended."""
 
@@ -53,6 +56,25 @@ class RunFacts:
     """Each automatic choice as a sentence."""
     resumed_from: int | None = None
     """Frames of the checkpoint that this session goes on from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """How full a replay buffer is, and how often its frames are learned from."""
+
+    size: int
+    capacity: int
+    updates_per_frame: float
+    """Gradient steps per frame, measured."""
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, float]) -> Replay | None:
+        """Return what an algorithm with a replay buffer reports; None for any other."""
+        numbers = [metrics.get(name, math.nan) for name in REPLAY_METRICS]
+        if not all(map(math.isfinite, numbers)):
+            return None
+        size, capacity, updates_per_frame = numbers
+        return cls(int(size), int(capacity), updates_per_frame)
 
 
 @dataclass(frozen=True, slots=True)

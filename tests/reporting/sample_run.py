@@ -49,6 +49,7 @@ PROGRESS = Progress(
     shares={"environment": 0.31, "policy": 0.18, "learning": 0.44, "other": 0.07},
     checkpoint_frames=98_304,
 )
+REPLAY = {"replay/size": 12_400.0, "replay/capacity": 50_000.0, "replay/updates_per_frame": 0.998}
 SUMMARY = Summary(
     run_dir="outputs/cartpole/20261122T125501Z-s1",
     status="finished",

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 from rich.cells import cell_len
-from sample_run import FACTS, HOSTILE, PROGRESS, Stream, terminal, with_hostile_text
+from sample_run import FACTS, HOSTILE, PROGRESS, REPLAY, Stream, terminal, with_hostile_text
 
 from rl2cli.reporting.board import Board
 from rl2cli.reporting.figures import ASCII, UNICODE, Glyphs
@@ -47,10 +47,46 @@ def test_at_80_columns() -> None:
     ]
 
 
+SAC_LOSSES = ("critic", "policy", "entropy", "temperature", "value", "critic_gradient_norm", "policy_gradient_norm")
+OFF_POLICY = dataclasses.replace(
+    PROGRESS, metrics={**{f"loss/{name}": 1.5 for name in (*SAC_LOSSES, "learning_rate")}, **REPLAY}
+)
+
+
+def test_a_replay_buffer_has_a_line() -> None:
+    text = drawn(progress=OFF_POLICY)
+    assert len(text) == 19
+    assert text[8:14] == [
+        "│ replay      12,400 / 50,000  24 %  1.00 updates per frame                    │",
+        "│                                                                              │",
+        "│ loss        critic                   1.500   policy                   1.500  │",
+        "│             entropy                  1.500   temperature              1.500  │",
+        "│             value                    1.500   critic_gradient_norm     1.500  │",
+        "│             policy_gradient_norm     1.500   learning_rate            1.500  │",
+    ]
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (100, 32)])
+def test_a_large_replay_buffer_fits(width: int, height: int) -> None:
+    metrics = {**OFF_POLICY.metrics, "replay/size": 1e7, "replay/capacity": 1e7, "replay/updates_per_frame": 20.0}
+    lines = drawn(dataclasses.replace(OFF_POLICY, metrics=metrics), width, height)
+    assert {cell_len(line) for line in lines} == {width}
+    assert "10,000,000 / 10,000,000  100 %  20.00 updates per frame" in lines[8]
+    assert lines[-2].startswith("│ checkpoint")
+
+
+def test_numbers_of_a_buffer_that_are_none_are_metrics() -> None:
+    metrics = {**REPLAY, "replay/size": float("nan")}
+    text = "\n".join(drawn(progress=dataclasses.replace(PROGRESS, metrics=metrics)))
+    assert "updates_per_frame" in text
+    assert "updates per frame" not in text
+
+
+@pytest.mark.parametrize("progress", [PROGRESS, OFF_POLICY])
 @pytest.mark.parametrize("glyphs", [UNICODE, ASCII])
 @pytest.mark.parametrize("width", [24, 40, 60, 80, 100, 120])
-def test_no_line_is_wrapped_or_ragged(width: int, glyphs: Glyphs) -> None:
-    for line in drawn(width=width, glyphs=glyphs):
+def test_no_line_is_wrapped_or_ragged(width: int, glyphs: Glyphs, progress: Progress) -> None:
+    for line in drawn(progress, width, glyphs=glyphs):
         assert cell_len(line) == width
         assert line[0] == line[-1] or line[0] in "╭╰"
 

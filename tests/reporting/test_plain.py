@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from sample_run import EVALUATION, FACTS, PROGRESS, SUMMARY, Clock, GoneStream, Stream, with_hostile_text
+from sample_run import EVALUATION, FACTS, PROGRESS, REPLAY, SUMMARY, Clock, GoneStream, Stream, with_hostile_text
 
 from rl2cli.reporting.plain import PlainView, QuietView
 
@@ -13,6 +13,12 @@ def test_the_line_of_progress() -> None:
         "frames 102,400 / 500,000  20 %  81,200 frames/s  eta 5 s  return 183.2  length 183.2"
         "  evaluation 475.0 ± 3.1 (20)\n"
     )
+
+
+def test_a_replay_buffer_is_shown() -> None:
+    stream = Stream()
+    PlainView(stream).update(dataclasses.replace(PROGRESS, metrics=REPLAY))
+    assert stream.getvalue().endswith(" (20)  replay 12,400 of 50,000 (24 %), 1.00 updates per frame\n")
 
 
 def test_the_line_before_anything_is_measured() -> None:
