@@ -40,6 +40,10 @@ class ColouredNoise(nn.Module):
         self.position.fill_(position + 1)
         return self.sequence[:, :, position]
 
+    def sample_uniform(self, generator: torch.Generator) -> torch.Tensor:
+        """Return the noise of the next step as numbers uniform from -1 to 1, as correlated in time, [N, width]."""
+        return torch.erf(self.sample(generator) / math.sqrt(2.0))
+
     def _draw(self, generator: torch.Generator) -> torch.Tensor:
         """Return new sequences [N, width, steps]: a random spectrum, transformed."""
         assert isinstance(self.amplitude, torch.Tensor)

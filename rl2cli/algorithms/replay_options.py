@@ -28,7 +28,7 @@ class ReplayOptions(Options):
         1.0, description="Gradient steps per frame, the replay ratio, whatever num_envs is [SAC: 1]."
     )
     learning_starts: Annotated[int, Field(ge=0)] = Field(
-        100, description="Frames of random actions before the first gradient step [SB3]."
+        100, description="Frames of random actions before the first gradient step [SB3]; coloured where the noise is."
     )
     batch_size: Annotated[int, Field(ge=2, le=1_048_576)] = Field(
         256, description="Frames in a gradient step [SAC; SB3]."

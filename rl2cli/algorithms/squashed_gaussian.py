@@ -105,8 +105,10 @@ class SquashedGaussian(nn.Module):
         return self.actions.to_env(self.explore(observation, explore))
 
     def random(self, count: int, generator: torch.Generator, action_mask: torch.Tensor | None) -> torch.Tensor:
-        """Return uniform random actions in the space's bounds, [count, *act]."""
+        """Return the actions of the warm-up, uniform in the space's bounds and coloured as the noise is, [N, *act]."""
         del action_mask
+        if isinstance(self.noise, ColouredNoise):
+            return self.actions.to_env(self.noise.sample_uniform(generator))
         return self.actions.to_env(self.actions.sample(count, generator))
 
     def explore(self, observation: Observation, generator: torch.Generator) -> torch.Tensor:

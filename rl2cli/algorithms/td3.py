@@ -93,7 +93,9 @@ class TD3(BaseAlgorithm):
     ) -> dict[str, torch.Tensor]:
         """Return `action` [N, *act], random during the warm-up; see `BaseAlgorithm.behave`."""
         if self.learner.warming_up:
-            return {ACTION: self.actions.to_env(self.actions.sample(self.task.num_envs, explore))}
+            count = self.task.num_envs
+            unit = self.actions.sample(count, explore) if self.noise is None else self.noise.sample_uniform(explore)
+            return {ACTION: self.actions.to_env(unit)}
         if self.noise is None:
             return self.act(observation, explore, action_mask)
         action = self.policy(self.learner.normalize(observation))
