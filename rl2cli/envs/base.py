@@ -47,7 +47,7 @@ class BaseEnvAdapter(ABC):
     `reset(seeds, mask) -> (observation, info)` and `step(action) -> Step`.
 
     `setup` builds the backend (imported nowhere else) and sets `observation_space`, `action_space` (of a single
-    environment) and, where it matters, `device`, `has_action_mask` and `resume`.
+    environment) and, where it matters, `device`, `has_action_mask`, `frame_stack` and `resume`.
     """
 
     Options: ClassVar[type[BaseOptions]] = BaseOptions
@@ -58,6 +58,11 @@ class BaseEnvAdapter(ABC):
     resume: Resume = "none"
     """How running episodes are restored: replaying seed and actions, the backend's own state, or not at all."""
     has_action_mask: bool = False
+    frame_stack: int = 1
+    """Observations are the last so many frames along their first axis, the newest last; plain Box observations only.
+
+    What keeps observations then keeps each frame once. An episode's first observation may be padded with anything.
+    """
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
 
@@ -145,3 +150,8 @@ class BaseEnvAdapter(ABC):
 
     def close(self) -> None:  # noqa: B027  # optional by contract: most backends have nothing to close
         """Release what `setup` took; may be called more than once."""
+
+
+def is_stacked(space: spaces.Space[Any], frame_stack: int) -> bool:
+    """Return whether observations of `space` can be `frame_stack` frames along their first axis."""
+    return isinstance(space, spaces.Box) and space.shape[:1] == (frame_stack,)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import EnvironmentFault
-from rl2cli.keys import ACTION_MASK, Observation
+from rl2cli.keys import ACTION_MASK, Observation, map_observation
 from rl2cli.spaces import Space, allocate, leaf_shape, mask_width, observation_leaves, observation_space, sample_actions
 
 
@@ -115,8 +115,11 @@ def _walk(adapter: BaseEnvAdapter, seeds: np.ndarray, actions: list[torch.Tensor
     for action in actions:
         if found:
             break
+        before = map_observation(torch.clone, observation)
         step = adapter.step(action)
         found = step_findings(adapter, step) or _reset_findings(step, waiting)
+        found = found or _stack_findings(adapter.frame_stack, before, step)
+        observation = step.observation
         if not found:
             waiting = (step.terminated | step.truncated).cpu().clone()
             stream.append(_step_bytes(step))
@@ -147,6 +150,21 @@ def _reset_findings(step: Step, waiting: torch.Tensor) -> list[Finding]:
         return [Finding("valid", "False only in the step after an episode's end", "False elsewhere")]
     if bool((skipped & ((step.reward != 0) | step.terminated | step.truncated).cpu()).any()):
         return [Finding("valid", "no reward and no end where it is False", "one")]
+    return []
+
+
+def _stack_findings(frame_stack: int, before: Observation, step: Step) -> list[Finding]:
+    """Check that each observation's older frames are those of the one before, moved up by one."""
+    if frame_stack == 1:
+        return []
+    if not isinstance(before, torch.Tensor) or before.shape[1:2] != (frame_stack,):
+        shape = list(before.shape[1:]) if isinstance(before, torch.Tensor) else "a dict"
+        return [Finding("frame_stack", f"observations whose first axis has {frame_stack} frames", str(shape))]
+    ended = (step.terminated | step.truncated).flatten()
+    onward = ~ended if step.valid is None else ~ended & step.valid
+    for rows, following in ((onward, step.observation), (ended, step.final_observation)):
+        if isinstance(following, torch.Tensor) and not torch.equal(following[rows, :-1], before[rows, 1:]):
+            return [Finding("frame_stack", "older frames that move up by one in a step", "others")]
     return []
 
 

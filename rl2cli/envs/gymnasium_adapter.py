@@ -53,6 +53,7 @@ class GymnasiumAdapter(BaseEnvAdapter):
             self.env = FrameStackObservation(self.env, self.options.frame_stack)
         world = getattr(self.env.unwrapped, "world", None)
         self._has_box2d_world = type(world).__module__.startswith("Box2D") and hasattr(self.env.unwrapped, "_destroy")
+        self.frame_stack = _stacked(self.env)
         self.observation_space = self.env.observation_space
         self.action_space = self.env.action_space
 
@@ -80,6 +81,15 @@ class GymnasiumAdapter(BaseEnvAdapter):
         """Close the environment."""
         if hasattr(self, "env"):
             self.env.close()
+
+
+def _stacked(env: Any) -> int:
+    """Return how many observations Gymnasium's own wrapper stacks, where no wrapper around it changes them again."""
+    from gymnasium import wrappers
+
+    while isinstance(env, (wrappers.OrderEnforcing, wrappers.RecordEpisodeStatistics, wrappers.TimeLimit)):
+        env = env.env
+    return env.stack_size if isinstance(env, wrappers.FrameStackObservation) else 1
 
 
 def _renew_world(env: Any) -> None:

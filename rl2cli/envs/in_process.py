@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from rl2cli.envs.base import BaseEnvAdapter, Step
+from rl2cli.envs.base import BaseEnvAdapter, Step, is_stacked
 from rl2cli.envs.buffers import StepBuffers, step_layout
 from rl2cli.envs.masks import as_mask, find_mask, without_mask
 from rl2cli.envs.seeding import episode_seed
@@ -79,6 +79,7 @@ class InProcessBatch(BaseEnvAdapter):
         self.action_space = first.action_space
         action_leaves(self.action_space)
         self.resume = first.resume
+        self.frame_stack = first.frame_stack if is_stacked(self.observation_space, first.frame_stack) else 1
         self.device = torch.device("cpu")
         raw, info = self._call(0, "reset", 0)
         self.has_action_mask = find_mask(raw, info) is not None

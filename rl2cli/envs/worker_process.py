@@ -128,7 +128,7 @@ class _Worker:
     def describe(self) -> tuple[Any, ...]:
         """Return the spaces and what else the environments declare."""
         batch = self.batch
-        return batch.raw_space, batch.action_space, batch.mask_width, batch.resume
+        return batch.raw_space, batch.action_space, batch.mask_width, batch.resume, batch.frame_stack
 
     def attach(self) -> None:
         """Write into shared arrays from now on."""

@@ -85,7 +85,7 @@ def load_policy(run: str | Path | None = None, *, checkpoint: str = "best", devi
     spec = spec_from_dict(loaded.metadata["spec"]).model_copy(update={"device": device})
     chosen, _ = choose_device(spec)
     env = make_env_adapter(spec.env, num_envs=1, device=chosen, workers=0)
-    algorithm = build_algorithm(spec, env.observation_space, env.action_space, chosen, env.has_action_mask)
+    algorithm = build_algorithm(spec, env, chosen)
     algorithm.load_state_dict(loaded.state["algorithm"])
     return Policy(algorithm, spec, loaded, found.path, env)
 

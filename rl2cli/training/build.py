@@ -73,7 +73,7 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
     device, choice = choose_device(plan.spec)
     env = make_env_adapter(plan.spec.env, device=device)
     try:
-        algorithm = build_algorithm(plan.spec, env.observation_space, env.action_space, device, env.has_action_mask)
+        algorithm = build_algorithm(plan.spec, env, device)
         kept = require_room(plan.spec, algorithm, checkpoints)
     except BaseException:
         env.close()
@@ -151,24 +151,20 @@ def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | 
     return threads, f"{threads} threads: {parameters:,} parameters are many"
 
 
-def build_algorithm(
-    spec: RunSpec,
-    observation_space: spaces.Space[object],
-    action_space: spaces.Space[object],
-    device: torch.device,
-    has_action_mask: bool,
-) -> BaseAlgorithm:
-    """Build the networks and the algorithm; their first weights follow from the run's seed alone."""
+def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) -> BaseAlgorithm:
+    """Build the networks and the algorithm for what `env` declares; first weights follow from the run's seed alone."""
+    observation_space = env.observation_space
     task = Task(
         observation_space=observation_space,
-        action_space=action_space,
+        action_space=env.action_space,
         num_envs=spec.env.num_envs,
         total_frames=spec.total_frames,
         device=device,
         make_network=network_maker(spec.network, observation_space),
         make_critic_network=network_maker(spec.critic_network or spec.network, observation_space),
         make_generator=lambda purpose: make_generator(spec.seed, purpose, device),
-        has_action_mask=has_action_mask,
+        has_action_mask=env.has_action_mask,
+        frame_stack=env.frame_stack,
     )
     algorithm_class = algorithms.load(spec.algorithm.name)
     with torch.random.fork_rng(devices=[]):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -90,6 +91,21 @@ def test_each_breach_is_found(make: Make, what: str, finding: str) -> None:
     found = check_adapter(Broken(inner, what), steps=20)
     assert len(found) == 1
     assert re.match(finding, str(found[0])), str(found[0])
+
+
+def test_frames_that_do_not_move_up_are_found(make: Make) -> None:
+    env = make("Pendulum-v1", frame_stack=3)
+    assert check_adapter(env, steps=250) == []
+    broken = Broken(env, "nothing")
+    broken.frame_stack = 3
+    assert check_adapter(broken, steps=20) == []
+    step = broken.step
+    broken.step = lambda action: replace(step(action), observation=step(action).observation.flip(1))  # type: ignore[method-assign]
+    (finding,) = check_adapter(broken, steps=20)
+    assert str(finding) == "frame_stack: expected older frames that move up by one in a step, got others"
+    broken.frame_stack = 4
+    (finding,) = check_adapter(broken, steps=20)
+    assert str(finding) == "frame_stack: expected observations whose first axis has 4 frames, got [3, 3]"
 
 
 def test_first_step_is_checked_always(toy: Make) -> None:

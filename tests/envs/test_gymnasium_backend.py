@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib.util
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from conftest import Make
 from walk import walk
 
 from rl2cli.envs import make_env_adapter
+from rl2cli.envs.checker import check_adapter
 from rl2cli.envs.gymnasium_vector import GymnasiumVectorAdapter
 from rl2cli.envs.in_process import InProcessBatch
 from rl2cli.errors import EnvironmentFault, MissingDependencyError, UsageError
@@ -69,6 +71,26 @@ def test_frame_stack_keeps_the_newest_observations(make: Make) -> None:
     step = next(walk(env, 1))
     assert env.observation_space.shape == (3, 3)
     assert torch.equal(step.observation[:, :2], first[:, 1:])
+    assert env.frame_stack == 3
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "frame_stack"),
+    [({}, 3), ({"padding_type": "reset"}, 3), ({"limit": True}, 3), ({"shift": 1.0}, 1)],  # 1: another wrapper is last
+)
+def test_an_environment_that_stacks_frames_by_itself_is_known(
+    toy: Make, kwargs: dict[str, Any], frame_stack: int
+) -> None:
+    env = toy("Stacked", kwargs=kwargs)
+    assert env.observation_space.shape == (3, 2)
+    assert env.frame_stack == frame_stack
+    assert [finding for finding in check_adapter(env, steps=20) if finding.what == "frame_stack"] == []
+
+
+def test_stacks_that_are_no_plain_box_are_not_known(toy: Make, make: Make) -> None:
+    assert toy("Rich", frame_stack=2).frame_stack == 1
+    assert make("Taxi-v4", frame_stack=2).frame_stack == 1
+    assert make("Pendulum-v1").frame_stack == 1
 
 
 def test_actions_reach_the_environment_in_its_own_terms(toy: Make) -> None:

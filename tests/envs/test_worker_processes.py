@@ -24,6 +24,10 @@ def _no_process_is_left() -> Iterator[None]:
     assert [child for child in multiprocessing.active_children() if child.name.startswith("rl2-worker")] == []
 
 
+def test_frame_stacks_are_known(toy: Make) -> None:
+    assert toy("Stacked", workers=2).frame_stack == 3
+
+
 def test_same_bits_as_in_process_also_after_a_restore(toy: Make) -> None:
     here, there = toy("Rich"), toy("Rich", workers=2)
     assert there.observation_space == here.observation_space

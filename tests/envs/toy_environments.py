@@ -11,6 +11,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import FrameStackObservation, TimeLimit, TransformObservation
 
 
 class Counter(gymnasium.Env[Any, Any]):
@@ -202,3 +203,13 @@ for name, maker in {
     "FlatReward": flat_reward,
 }.items():
     gymnasium.register(f"{name}-v0", Counter, vector_entry_point=maker)
+
+
+def _stacked(padding_type: str = "zero", limit: bool = False, shift: float = 0.0) -> gymnasium.Env[Any, Any]:
+    """Return a Counter whose last three observations are stacked, with another wrapper around it or without."""
+    env: gymnasium.Env[Any, Any] = FrameStackObservation(Counter(), 3, padding_type=padding_type)
+    env = TimeLimit(env, 2) if limit else env
+    return TransformObservation(env, lambda stack: stack + shift, env.observation_space) if shift else env
+
+
+gymnasium.register("Stacked-v0", _stacked)

@@ -87,6 +87,11 @@ def test_first_weights_follow_from_the_seed_alone() -> None:
     assert any("policy" in path for path in differences(one.algorithm.state_dict(), other.algorithm.state_dict()))
 
 
+def test_an_algorithm_knows_of_stacked_frames() -> None:
+    assert _built(env={"frame_stack": 4}).algorithm.task.frame_stack == 4
+    assert _built().algorithm.task.frame_stack == 1
+
+
 def test_the_critic_may_have_a_network_of_its_own() -> None:
     algorithm = _built(critic_network={"hidden_sizes": [7, 5]}).algorithm
     assert isinstance(algorithm, PPO)
