@@ -141,7 +141,7 @@ class DQN(BaseAlgorithm):
             return best
         equal = torch.zeros_like(values)
         random = self.distribution.sample(equal, equal, explore, mask)
-        is_random = torch.empty(len(best), device=best.device).uniform_(generator=explore) < epsilon
+        is_random = torch.rand(len(best), generator=explore, device=best.device) < epsilon
         return torch.where(is_random, random, best)
 
     # --- learning ---

@@ -259,23 +259,23 @@ def test_memory_is_that_of_the_buffer() -> None:
     assert dqn.memory_bytes == dqn.learner.buffer.memory_bytes >= 10_000 * 4 * 4
 
 
-@pytest.mark.parametrize("options", [{}, {"double": False, "n_step": 3}, {"dueling": True, "prioritized": True}])
+@pytest.mark.parametrize("options", [{}, {"double": False, "dueling": True, "n_step": 2, "prioritized": True}])
 def test_it_finds_the_values_of_a_chain(tmp_path: Path, options: dict[str, Any]) -> None:
     spec = {
         "name": "chain",
-        "total_frames": 4000,
+        "total_frames": 2400,
         "env": {"id": "MadeUpChain-v0", "num_envs": 4, "workers": 0},
         "network": {"hidden_sizes": [32]},
         "algorithm": {
             "name": "dqn",
             "gamma": GAMMA,
             "batch_size": 64,
-            "learning_rate": {"start": 1e-2, "end": 1e-4},
-            "target_update_every": 20,
-            "epsilon": 1.0 if options.get("n_step", 1) == 1 else 0.1,  # n-step targets are those of what was done
+            "learning_rate": {"start": 2e-2, "end": 1e-4},
+            "target_update_every": 10,
+            "epsilon": 0.1 if "n_step" in options else 1.0,  # targets of n steps are those of what was done
             **options,
         },
-        "evaluation": {"every": 4000, "episodes": 5, "stochastic_episodes": 5},
+        "evaluation": {"every": 2400, "episodes": 5, "stochastic_episodes": 0},
         "logging": {"tensorboard": False},
         "device": "cpu",
     }
@@ -285,7 +285,8 @@ def test_it_finds_the_values_of_a_chain(tmp_path: Path, options: dict[str, Any])
     with closing(rl2cli.load_policy(summary.run_dir, checkpoint="last")) as policy, torch.no_grad():
         values = policy.algorithm.values(torch.arange(1, 6))
     right = GAMMA ** torch.arange(4.0, -1.0, -1.0)
-    torch.testing.assert_close(values.amax(-1), right, atol=0.03, rtol=0)
-    if options.get("n_step", 1) == 1:
+    if "n_step" in options:
+        torch.testing.assert_close(values[:, 1], right, atol=0.1, rtol=0)
+    else:
         left = torch.cat([torch.tensor([0.5]), GAMMA * right[:-1]])
         torch.testing.assert_close(values, torch.stack([left, right], -1), atol=0.03, rtol=0)
