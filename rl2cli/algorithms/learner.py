@@ -186,7 +186,7 @@ class ReplayLearner(nn.Module):
         if any(True for network in networks for _ in network.buffers()):
             raise CompilationError("a network has buffers, and their values would become part of the code")
         return self._gradient_step.make_compiled(
-            lambda rows: [*self._example_batch(rows).tensors(), *[torch.randn(rows, width) for width in self.noise]],
+            self._example_inputs,
             self.rows,
             [
                 self.options.model_dump(exclude=NOT_IN_THE_STEP | not_in_the_step),
@@ -196,6 +196,11 @@ class ReplayLearner(nn.Module):
             ],
             calls=self.task.total_frames * self.options.updates_per_frame / self.batches_per_step,
         )
+
+    def _example_inputs(self, rows: int) -> list[torch.Tensor]:
+        generator = torch.Generator().manual_seed(rows)
+        noise = [torch.randn(rows, width, generator=generator) for width in self.noise]
+        return [*self._example_batch(rows).tensors(), *noise]
 
     @torch.no_grad()
     def _example_batch(self, rows: int) -> ReplayBatch:

@@ -37,11 +37,12 @@ class Temperature(nn.Module):
         value = torch.tensor(math.log(first if coefficient == "auto" else coefficient), device=device)
         self.log = nn.Parameter(value, requires_grad=learned)
         self.optimizer = FlatAdam([self.log], adam_epsilon, max_grad_norm) if learned else None
+        self.fixed = None if learned else FlatParameters([self.log])
 
     @property
     def parts(self) -> list[FlatParameters]:
-        """Return what `learn` changes."""
-        return [] if self.optimizer is None else [self.optimizer]
+        """Return what a gradient step reads or changes here."""
+        return [part for part in (self.optimizer, self.fixed) if part is not None]
 
     def forward(self) -> torch.Tensor:
         """Return the weight, without a gradient."""

@@ -335,6 +335,13 @@ def test_what_is_traced_is_the_eager_step(case: str, options: dict[str, Any]) ->
     _assert_the_same(traced, _traced(traced.make_compiled_step()), eager)
 
 
+def test_a_step_reads_only_what_its_parts_hold_and_is_traced_without_drawing_numbers() -> None:
+    random = torch.get_rng_state()
+    algorithm = _make("sac", entropy_coef=0.3)
+    assert algorithm.make_compiled_step().trace()[1]
+    assert torch.equal(random, torch.get_rng_state())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_built_code_is_the_eager_step(case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
