@@ -33,7 +33,9 @@ class ReplayOptions(Options):
     batch_size: Annotated[int, Field(ge=2, le=1_048_576)] = Field(
         256, description="Frames in a gradient step [SAC; SB3]."
     )
-    buffer_size: Annotated[int, Field(ge=1)] = Field(1_000_000, description="Frames that the buffer keeps [SAC; SB3].")
+    buffer_size: Annotated[int, Field(ge=1, le=2**53)] = Field(
+        1_000_000, description="Frames that the buffer keeps [SAC; SB3]."
+    )
     n_step: Annotated[int, Field(ge=1, le=1000)] = Field(
         1, description="Rewards that a target sums before it bootstraps; fewer where an episode ends."
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -47,9 +48,15 @@ class ReplayStorage:
         if task.has_action_mask:
             self.action_mask = torch.ones(self.size, mask_width(space), dtype=torch.bool, device=device)
         self._is_shared = device.type == "cpu"
-        self.is_frame = torch.from_numpy(ring.is_frame).to(device)
+        self.is_frame = self._flags(lambda: ring.is_frame, self.size)
         """As the ring has it; over the same memory on the CPU. So is `is_prefix`."""
-        self.is_prefix = torch.from_numpy(ring.is_prefix).to(device)
+        self.is_prefix = self._flags(lambda: ring.is_prefix, self.size if self.stack > 1 else 0)
+
+    def _flags(self, of_ring: Callable[[], Array], size: int) -> Tensor:
+        """Return flags [size] bool of the ring, which allocates them unless this is only to know their size."""
+        if self.device.type == "meta":
+            return torch.zeros(size, dtype=torch.bool, device="meta")
+        return torch.from_numpy(of_ring()).to(self.device)
 
     def tensors(self) -> dict[str, Tensor]:
         """Return every tensor but the flags, by name."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -51,13 +52,19 @@ class Ring:
         """[N]: rows written so far, without the one of the next observation."""
         self.is_open = np.zeros(num_envs, np.bool_)
         """[N]: the newest row is a frame, and the next row holds its next observation."""
-        self.is_frame = np.zeros(num_envs * length, np.bool_)
-        """[N × length]: the row can be sampled."""
-        self.is_prefix = np.zeros(num_envs * length if stack > 1 else 0, np.bool_)
-        """[N × length]: the row holds an older frame of the next row that is none; empty unless stacked."""
         self.num_frames = 0
         self._columns = np.arange(num_envs)
         self._none = np.zeros(0, np.int64)
+
+    @cached_property
+    def is_frame(self) -> Array:
+        """[N × length] bool: the row can be sampled; allocated when it is first asked for."""
+        return np.zeros(self.size, np.bool_)
+
+    @cached_property
+    def is_prefix(self) -> Array:
+        """[N × length] bool: the row holds an older frame of the next row that is none; empty unless stacked."""
+        return np.zeros(self.size if self.stack > 1 else 0, np.bool_)
 
     @property
     def size(self) -> int:
