@@ -56,7 +56,10 @@ def _known(error: Exception) -> RL2Error | None:
     if isinstance(error, OSError) and error.errno in _DISK:
         return StorageError(f"the disk refused: {error.strerror}", place=error.filename and str(error.filename))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return RL2Error(f"out of memory: {error}", hint="fewer environments, shorter rollouts or smaller minibatches")
+        return RL2Error(
+            f"out of memory: {error}",
+            hint="a smaller replay buffer, fewer environments, shorter rollouts or smaller minibatches",
+        )
     return None
 
 

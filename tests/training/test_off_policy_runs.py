@@ -16,6 +16,7 @@ from remembering import PIECE
 from small_runs import checkpoints, differences, newest, rows
 
 import rl2cli
+from rl2cli.errors import NonFiniteError
 from rl2cli.reporting.view import make_view
 from rl2cli.spec import load_spec_dict
 from rl2cli.training.checkpoint import CheckpointStore
@@ -111,3 +112,12 @@ def test_a_damaged_segment_is_found_and_the_checkpoint_before_it_used(tmp_path: 
     assert newest(run).frames == 400
     assert "damaged" in (run / "log.txt").read_text()
     assert "000000000000400" in " ".join(path.name for path in (run / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("what", ["reward", "observation", "final observation"])
+def test_a_number_that_is_not_finite_is_named_by_its_frame_and_never_kept(tmp_path: Path, what: str) -> None:
+    settings = {**_spec(checkpoint={"every": 20}), "env": {"id": "MadeUpBreaks-v0", "num_envs": 1, "workers": 0}}
+    settings["env"]["kwargs"] = {"what": what}
+    with pytest.raises(NonFiniteError, match=rf"environment 0 .*{what.split()[-1]}.* after 49 frames of the run"):
+        small_runs.train(tmp_path, settings)
+    assert newest(tmp_path / "run").frames == 40
