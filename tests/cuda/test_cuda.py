@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,10 @@ from gymnasium import spaces
 
 import rl2cli
 from rl2cli.algorithms.base import Task
+from rl2cli.algorithms.dqn import DQN
 from rl2cli.algorithms.ppo import PPO
-from rl2cli.algorithms.ppo_options import PPOOptions
+from rl2cli.algorithms.sac import SAC
+from rl2cli.algorithms.td3 import TD3
 from rl2cli.inference.benchmark import benchmark
 from rl2cli.keys import Trajectories, map_observation
 from rl2cli.networks.mlp import MLP
@@ -39,7 +41,7 @@ def _spec(device: str, total_frames: int = 2048) -> dict[str, Any]:
     }
 
 
-def _ppo(device: torch.device, action_space: spaces.Space[Any], **options: Any) -> PPO:
+def _make(algorithm: type[Any], device: torch.device, action_space: spaces.Space[Any], **options: Any) -> Any:
     def make_network(extra_features: int) -> MLP:
         return MLP(MLPOptions(hidden_sizes=[32]), VECTOR, extra_features)
 
@@ -49,10 +51,13 @@ def _ppo(device: torch.device, action_space: spaces.Space[Any], **options: Any) 
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return PPO(
-            PPOOptions(**options),
-            Task(VECTOR, action_space, 8, 1000, device, make_network, make_network, make_generator),
-        )
+        task = Task(VECTOR, action_space, 8, 1000, device, make_network, make_network, make_generator)
+        return algorithm(algorithm.Options(**options), task)
+
+
+def _ppo(device: torch.device, action_space: spaces.Space[Any], **options: Any) -> PPO:
+    made: PPO = _make(PPO, device, action_space, **options)
+    return made
 
 
 def _rollout(ppo: PPO, action: torch.Tensor) -> Trajectories:
@@ -126,6 +131,30 @@ def test_the_graph_is_what_its_steps_are_one_by_one() -> None:
         eager.update(dict(trajectories), frames)
     for one, other in zip(graphed.parameters(), eager.parameters(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
+
+
+OFF_POLICY = {"sac": (SAC, "box"), "sac-discrete": (SAC, "discrete"), "td3": (TD3, "box"), "dqn": (DQN, "discrete")}
+
+
+@pytest.mark.parametrize("name", OFF_POLICY)
+def test_the_graph_of_several_optimizers_is_their_steps_on_the_cpu(name: str) -> None:
+    algorithm, kind = OFF_POLICY[name]
+    options = {"batch_size": 32, "buffer_size": 1000, "adam_epsilon": 1e-3}  # a small one magnifies rounding
+    on_cpu, on_gpu = (_make(algorithm, device, ACTIONS[kind][0], **options) for device in (torch.device("cpu"), CUDA))
+    for each in (on_cpu, on_gpu):
+        for optimizer in each.learner.optimizers:
+            optimizer.learning_rate.fill_(1e-3)
+    rows = on_cpu.learner.rows
+    for number in range(20):  # the graph is captured in the first step, replayed in the others
+        inputs = on_cpu.learner._example_inputs(rows + number)  # others every time, as seeded by their number
+        inputs = [tensor[:rows].contiguous() for tensor in inputs]
+        moved = [tensor.to(CUDA) for tensor in inputs]
+        expected = on_cpu.learner._gradient_step(*inputs)
+        with _no_wait_for_the_device() if number else nullcontext():
+            report = on_gpu.learner._gradient_step(*moved)
+        torch.testing.assert_close(report.cpu(), expected, atol=1e-3, rtol=1e-3)
+    for one, other in zip(on_cpu.parameters(), on_gpu.parameters(), strict=True):
+        torch.testing.assert_close(one, other.cpu(), atol=1e-3, rtol=1e-3)
 
 
 def test_minibatches_never_wait_for_the_device() -> None:
