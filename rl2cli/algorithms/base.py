@@ -53,6 +53,8 @@ class BaseAlgorithm(nn.Module, ABC):
     """
 
     Options: ClassVar[type[OptionsModel]] = OptionsModel
+    has_critic: ClassVar[bool] = True
+    """Whether it builds a critic with a network of its own; where not, `[critic_network]` is refused."""
     rollout_length: int
     """Steps of every environment between two updates."""
     memory_bytes: int = 0

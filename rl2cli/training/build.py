@@ -167,10 +167,12 @@ def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) ->
         frame_stack=env.frame_stack,
     )
     algorithm_class = algorithms.load(spec.algorithm.name)
+    assert issubclass(algorithm_class, BaseAlgorithm)
+    if spec.critic_network is not None and not algorithm_class.has_critic:
+        raise UsageError(f"{spec.algorithm.name} has no critic beside its network", hint="remove [critic_network]")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(spec.seed, "weights"))
         algorithm = algorithm_class(spec.algorithm.options, task)
-    assert isinstance(algorithm, BaseAlgorithm)
     return algorithm
 
 

@@ -99,6 +99,12 @@ def test_the_critic_may_have_a_network_of_its_own() -> None:
     assert (algorithm.policy.out_features, algorithm.critic.out_features) == (16, 5)
 
 
+def test_a_critic_network_that_no_critic_would_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PPO, "has_critic", False)
+    with pytest.raises(UsageError, match="ppo has no critic"):
+        _built(critic_network={"hidden_sizes": [7]})
+
+
 def test_parts_that_do_not_fit_close_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:
     closed = []
     monkeypatch.setattr(made_up_parts.Nested, "close", lambda self: closed.append(self))
