@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,14 +32,14 @@ def require_room(spec: RunSpec, algorithm: BaseAlgorithm, checkpoints: Path) -> 
     if not algorithm.memory_bytes:
         return None
     buffer = _Buffer.of(spec, algorithm, saved=bytes_in(checkpoints / SEGMENTS_FOLDER))
-    memory = _memory_of(algorithm.task.device)
-    free = free_memory(algorithm.task.device)
+    memory, free = _memory_of(algorithm.task.device), free_memory(algorithm.task.device)
+    disk = free_disk(checkpoints)
+    frames, frames_on_disk = (USABLE * each / buffer.bytes_per_frame for each in (free, disk))
+    fits = min(frames, buffer.frames_that_fit_on_disk(frames_on_disk))
     if buffer.bytes > USABLE * free:
-        raise buffer.refused(buffer.bytes, free, memory, USABLE * free / buffer.bytes_per_frame)
-    free = free_disk(checkpoints)
-    if buffer.bytes_on_disk - buffer.saved > USABLE * free:
-        fits = buffer.frames_that_fit(USABLE * free / buffer.bytes_per_frame)
-        raise buffer.refused(buffer.bytes_on_disk, free, "the disk", fits)
+        raise buffer.refused(buffer.bytes, free, memory, fits)
+    if buffer.bytes_on_disk - buffer.saved > USABLE * disk:
+        raise buffer.refused(buffer.bytes_on_disk, disk, "the disk", fits)
     sizes = f"{in_words(buffer.bytes)} of {memory}, at most {in_words(buffer.bytes_on_disk)} of the disk"
     return f"a replay buffer of {buffer.frames:,} frames: {sizes}"
 
@@ -80,8 +81,10 @@ class _Buffer:
         frames = min((self.keep + 2) * self.frames, self.keep * self.every + 2 * self.frames, self.total_frames)
         return round(frames * self.bytes_per_frame)
 
-    def frames_that_fit(self, room: float) -> float:
+    def frames_that_fit_on_disk(self, room: float) -> float:
         """Return how many frames the buffer may have where `room` frames fit on the disk."""
+        if self.total_frames <= room:
+            return math.inf
         return max(room / (self.keep + 2), (room - self.keep * self.every) / 2)
 
     def refused(self, needed: int, free: int, where: str, fits: float) -> UsageError:

@@ -109,6 +109,15 @@ def test_more_than_the_disk_is_refused_and_the_hint_fits(free: SimpleNamespace, 
         build(_spec(round(fits * 1.02), **tables))
 
 
+def test_the_hint_fits_in_memory_and_on_the_disk(free: SimpleNamespace) -> None:
+    free.memory, free.disk = 1_000_000, 500_000
+    tables = {"total_frames": 1_000_000, "checkpoint": {"every": 1000, "keep": 1}}
+    with pytest.raises(UsageError, match="of memory are free") as caught:
+        build(_spec(200_000, **tables))
+    assert caught.value.hint == "buffer_size = 4_000 fits"  # two of them and what lies between two saves
+    build(_spec(4000, **tables)).close()
+
+
 def test_a_disk_without_room_for_a_frame(free: SimpleNamespace) -> None:
     free.disk = 10
     with pytest.raises(UsageError) as caught:
