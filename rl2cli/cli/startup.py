@@ -10,12 +10,12 @@ def begin() -> None:
     """Put off what only costs time while modules are imported: garbage collections, and pydantic's own plugins.
 
     Importing makes objects that stay; collecting garbage among them takes a tenth of the time. Pydantic reads the
-    metadata of every installed package to find plugins for itself. Threads that wait for each other sleep: spinning,
-    two of torch's on a core that another process uses are fifty times slower.
+    metadata of every installed package to find plugins for itself. Threads of torch that wait for each other spin for
+    a moment and then sleep: where another process has a core, those that only spin are many times slower.
     """
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
 
 def imported() -> None:
