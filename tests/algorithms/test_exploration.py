@@ -37,6 +37,17 @@ def test_power_falls_with_frequency_as_the_exponent_says(exponent: float) -> Non
     assert slope == pytest.approx(-exponent, abs=0.05)
 
 
+@pytest.mark.parametrize("exponent", [0.0, 1.0, 2.0])
+def test_uniform_noise_is_uniform_and_as_slow(exponent: float) -> None:
+    noise, same = (ColouredNoise(exponent, 32, 2000, 2, CPU) for _ in range(2))
+    generators = [torch.Generator().manual_seed(0) for _ in range(2)]
+    uniform = torch.stack([noise.sample_uniform(generators[0]) for _ in range(32)])  # [32, N, width]
+    normal = _sequence(same, generators[1], 32)
+    place = uniform.flatten(1).sort(1).values
+    assert (place - torch.linspace(-1.0, 1.0, 4000)).abs().max() < 0.1  # a correlated draw at each of 32 steps
+    assert torch.equal(uniform.argsort(0), normal.argsort(0))
+
+
 def test_environments_and_numbers_are_independent() -> None:
     found = _sequence(ColouredNoise(1.0, 1000, 2, 2, CPU), torch.Generator().manual_seed(0), 1000).flatten(1)
     assert (torch.corrcoef(found.T) - torch.eye(4)).abs().max() < 0.5

@@ -58,6 +58,19 @@ def test_warm_up_actions_are_uniform_in_the_box(case: str) -> None:
     assert torch.corrcoef(action.T).triu(1).abs().max() < 0.1
 
 
+@pytest.mark.parametrize("case", CONTINUOUS)
+def test_the_warm_up_of_coloured_noise_is_coloured(case: str) -> None:
+    algorithm = _make(case, num_envs=200, learning_starts=10**6, exploration="coloured", noise_exponent=2.0)
+    generator = torch.Generator().manual_seed(0)
+    observation = torch.zeros(200, 4)
+    found = torch.stack([algorithm.behave(observation, generator)["action"] for _ in range(50)])
+    low, high = torch.from_numpy(BOX.low), torch.from_numpy(BOX.high)
+    place = (found - low) / (high - low)
+    assert ((place >= 0.0) & (place <= 1.0)).all()
+    torch.testing.assert_close(place.std((0, 1)), torch.full((3,), 12**-0.5), atol=0.05, rtol=0)
+    assert place.diff(dim=0).std() < 0.05  # 0.4 were it white
+
+
 def test_warm_up_choices_are_uniform() -> None:
     sac = _make("sac-discrete", num_envs=4000, learning_starts=10, buffer_size=100_000)
     action = sac.behave(torch.full((4000, 4), 100.0), torch.Generator().manual_seed(0))["action"]
