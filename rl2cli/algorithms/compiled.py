@@ -229,7 +229,11 @@ class CompiledStep:
         from torch._inductor import aot_compile
 
         graph, tensors, shapes = self.trace()
-        options = {**OPTIONS, "aot_inductor.output_path": str(scratch / "step.so")}
+        options = {
+            **OPTIONS,
+            "aot_inductor.output_path": str(scratch / "step.so"),
+            "cpp.cxx": (None, find_compiler()),  # of now: torch looks once, when it is imported
+        }
         library = aot_compile(graph, tuple(tensors), options=options)
 
         least, most = LEAST_ROWS, MOST_ROWS
