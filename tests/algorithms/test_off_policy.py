@@ -145,6 +145,35 @@ def test_nothing_is_learned_where_no_steps_are_wanted(case: str) -> None:
     assert _steps_taken(algorithm) == 0
 
 
+@pytest.mark.parametrize("prioritized", [False, True], ids=["uniform", "prioritized"])
+def test_every_step_has_frames_of_its_own(prioritized: bool) -> None:
+    algorithm = _make("td3", prioritized=prioritized)
+    algorithm.learner.buffer.add(rollout(algorithm, 200))
+    rows = algorithm.learner.rows
+    assert rows == 16  # two batches joined
+    batches = list(algorithm.learner._batches(70))
+    assert len(batches) == 70
+    assert all(index.shape == batch.reward.shape == (rows,) for batch, index in batches)
+    found = torch.cat([index for _, index in batches])
+    assert len(found.unique()) > 350  # of 400: a few are missed by 1120 draws
+    first: dict[int, float] = {}
+    for batch, index in batches:
+        for row, reward in zip(index.tolist(), batch.reward.tolist(), strict=True):
+            assert first.setdefault(row, reward) == reward
+    assert len(set(first.values())) == len(first)
+
+
+@pytest.mark.parametrize("case", CONTINUOUS)
+def test_every_step_has_noise_of_its_own_from_the_runs_seed(case: str) -> None:
+    one, same, other = (_make(case, seed=seed) for seed in (0, 0, 1))
+    first, again, another = (
+        torch.cat([tensor for _ in range(2) for tensor in some.learner._draw_noise(200)]) for some in (one, same, other)
+    )
+    assert torch.equal(first, again)
+    assert len(torch.cat([first, another]).unique()) > 0.99 * 2 * first.numel()
+    assert first.std() == pytest.approx(1.0, abs=0.1)
+
+
 # --- targets ---
 
 
