@@ -47,6 +47,8 @@ OPTIONS = {
     "compile_threads": 1,  # no pool of compiler processes
     "aot_inductor.precompile_headers": False,  # pays from the second artefact on, for 200 MB
     "aot_inductor.enable_line_tables": False,
+    "aot_inductor.compile_wrapper_opt_level": "O0",  # what calls the kernels; costs them nothing that can be measured
+    "cpp.vec_isa_ok": True,  # the processor says what it has; trying it out takes three seconds
     "cpp.use_decompose_tanh": True,  # from exp, within 1.2e-7: the whole step is a quarter faster
 }
 """For AOTInductor, see torch._inductor.config."""
@@ -73,7 +75,8 @@ class CompiledStep:
         root: Owns, with its submodules, every parameter that the step reads.
         parts: Everything that the step changes.
         make_inputs: Makes an example of the inputs with a number of rows. Scalars are settings, all others have rows.
-        rows: Usual number of rows. The code takes others as well, in a range that torch chooses around it.
+        rows: Usual number of rows.
+        rows_vary: Whether the code is to take other numbers as well, in a range that torch chooses around the usual.
         decided_by: What decides the code besides shapes, versions and the processor: options, sources.
         calls: How often a run takes this step.
     """
@@ -87,9 +90,11 @@ class CompiledStep:
         rows: int,
         decided_by: Sequence[object],
         calls: float,
+        *,
+        rows_vary: bool,
     ) -> None:
         self.take_eagerly, self._root, self._parts, self._make_inputs = step, root, parts, make_inputs
-        self.rows, self.calls = rows, calls
+        self.rows, self.calls, self._rows_vary = rows, calls, rows_vary
         self._allowed = range(0)
         self._examples = make_inputs(rows)
         self._expected = [(tensor.shape[1:], tensor.dtype) for tensor in self._examples]
@@ -97,7 +102,7 @@ class CompiledStep:
         self._state = [tensor for part in parts for tensor in part.tensors()]
         shapes = [(tuple(tensor.shape), str(tensor.dtype)) for tensor in [*self._state, *self._examples]]
         constants = [constant for part in parts for constant in part.constants()]
-        decisive = [shapes, constants, OPTIONS, torch.__version__, torch.get_num_threads(), *processor(), *decided_by]
+        decisive = [shapes, constants, rows_vary, OPTIONS, torch.__version__, torch.get_num_threads(), *processor(), *decided_by]
         self.key = hashlib.sha256("\n".join(map(str, decisive)).encode()).hexdigest()[:32]
 
     def take_traceably(self, *tensors: torch.Tensor) -> torch.Tensor:
@@ -262,7 +267,7 @@ class CompiledStep:
             return mode.from_tensor(tensor, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
 
         state = [fake(tensor, DimDynamic.STATIC) for tensor in self._state]
-        inputs = [fake(tensor, DimDynamic.DYNAMIC) for tensor in self._examples]
+        inputs = [fake(tensor, DimDynamic.DYNAMIC if self._rows_vary else DimDynamic.STATIC) for tensor in self._examples]
         graph = make_fx(lambda *tensors: (self.take_traceably(*tensors),), tracing_mode="symbolic")(*state, *inputs)
         self._check_constants(graph)
         return graph, state + inputs, shapes

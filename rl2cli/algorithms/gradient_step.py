@@ -48,7 +48,11 @@ class GradientStep:
         rows: int,
         decided_by: Sequence[object],
         calls: float,
+        *,
+        rows_vary: bool,
     ) -> CompiledStep:
         """Return the step in compilable form, which is taken from now on once it is loaded; see `CompiledStep`."""
-        self._compiled = CompiledStep(self._step, self._root, self._parts, make_inputs, rows, decided_by, calls)
+        self._compiled = CompiledStep(
+            self._step, self._root, self._parts, make_inputs, rows, decided_by, calls, rows_vary=rows_vary
+        )
         return self._compiled

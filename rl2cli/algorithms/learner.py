@@ -195,6 +195,7 @@ class ReplayLearner(nn.Module):
                 *sources(algorithm),
             ],
             calls=self.task.total_frames * self.options.updates_per_frame / self.batches_per_step,
+            rows_vary=False,
         )
 
     def _example_inputs(self, rows: int) -> list[torch.Tensor]:

@@ -268,6 +268,7 @@ class PPO(BaseAlgorithm):
                 *sources(self, also=[self.distribution]),
             ],
             calls=self.task.total_frames * options.epochs / options.minibatch_size,
+            rows_vary=True,
         )
 
     @torch.no_grad()

@@ -65,7 +65,7 @@ class Learner(nn.Module):
         return GradientStep(self.step, self, self.parts, CPU)
 
     def make_compiled(self) -> CompiledStep:
-        return self.make_step().make_compiled(_inputs, ROWS, [], 1e6)
+        return self.make_step().make_compiled(_inputs, ROWS, [], 1e6, rows_vary=True)
 
 
 def _inputs(rows: int, seed: int = 0) -> list[torch.Tensor]:
@@ -216,7 +216,7 @@ def test_compiled_code_is_taken_where_it_fits_once_it_is_loaded(
 ) -> None:
     learner = Learner()
     step = learner.make_step()
-    code = step.make_compiled(_inputs, ROWS, [], 1.0)
+    code = step.make_compiled(_inputs, ROWS, [], 1.0, rows_vary=True)
     step(*_inputs(ROWS))
     assert learner.critic_optimizer.step_count == 1
     calls = []
