@@ -12,6 +12,8 @@ T is the rollout length, N the number of environments, K the number of episodes 
 | `terminated`, `truncated`, `done`, `valid`, `is_init` | [T, N, 1] | bool |
 | `final_observation` | [K, *obs] | as `observation` |
 | `final_index` | [K, 2]: the (t, n) of each | int64 |
+
+`terminated` without `done` is a step after which the episode goes on, but learning takes it as an end: a lost life.
 """
 
 from __future__ import annotations
@@ -77,5 +79,7 @@ def as_tensordict(trajectories: Trajectories) -> TensorDict:
         if key not in skipped
     }
     following = {key: trajectories[key] for key in after}
+    if (trajectories[TERMINATED] & ~trajectories[DONE]).any():  # lost lives
+        following[DONE] = trajectories[DONE] | trajectories[TERMINATED]
     following[OBSERVATION] = next_observation(trajectories)
     return TensorDict({**root, "next": following}, batch_size=[length, num_envs])

@@ -236,6 +236,27 @@ networks = Registry(
     "rl2cli.networks.base:BaseNetwork",
     [
         Entry(
+            "cnn",
+            "rl2cli.networks.cnn:CNN",
+            "built in",
+            "rl2cli.networks.cnn_options:CNNOptions",
+            "Convolutions over images, by default those of Mnih et al. 2015",
+        ),
+        Entry(
+            "impala",
+            "rl2cli.networks.impala:IMPALA",
+            "built in",
+            "rl2cli.networks.impala_options:IMPALAOptions",
+            "Residual convolutions over images (Espeholt et al. 2018), of any size",
+        ),
+        Entry(
+            "multi",
+            "rl2cli.networks.multi:Multi",
+            "built in",
+            "rl2cli.networks.multi_options:MultiOptions",
+            "A Dict of images and vectors: an encoder for each, joined",
+        ),
+        Entry(
             "mlp",
             "rl2cli.networks.mlp:MLP",
             "built in",

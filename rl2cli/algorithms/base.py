@@ -53,7 +53,7 @@ class BaseAlgorithm(nn.Module, ABC):
     """
 
     Options: ClassVar[type[OptionsModel]] = OptionsModel
-    has_critic: ClassVar[bool] = True
+    has_critic: bool = True
     """Whether it builds a critic with a network of its own; where not, `[critic_network]` is refused."""
     rollout_length: int
     """Steps of every environment between two updates."""

@@ -102,7 +102,16 @@ class CompiledStep:
         self._state = [tensor for part in parts for tensor in part.tensors()]
         shapes = [(tuple(tensor.shape), str(tensor.dtype)) for tensor in [*self._state, *self._examples]]
         constants = [constant for part in parts for constant in part.constants()]
-        decisive = [shapes, constants, rows_vary, OPTIONS, torch.__version__, torch.get_num_threads(), *processor(), *decided_by]
+        decisive = [
+            shapes,
+            constants,
+            rows_vary,
+            OPTIONS,
+            torch.__version__,
+            torch.get_num_threads(),
+            *processor(),
+            *decided_by,
+        ]
         self.key = hashlib.sha256("\n".join(map(str, decisive)).encode()).hexdigest()[:32]
 
     def take_traceably(self, *tensors: torch.Tensor) -> torch.Tensor:
@@ -267,7 +276,9 @@ class CompiledStep:
             return mode.from_tensor(tensor, symbolic_context=StatelessSymbolicContext(dynamic_sizes=sizes))
 
         state = [fake(tensor, DimDynamic.STATIC) for tensor in self._state]
-        inputs = [fake(tensor, DimDynamic.DYNAMIC if self._rows_vary else DimDynamic.STATIC) for tensor in self._examples]
+        inputs = [
+            fake(tensor, DimDynamic.DYNAMIC if self._rows_vary else DimDynamic.STATIC) for tensor in self._examples
+        ]
         graph = make_fx(lambda *tensors: (self.take_traceably(*tensors),), tracing_mode="symbolic")(*state, *inputs)
         self._check_constants(graph)
         return graph, state + inputs, shapes

@@ -90,7 +90,7 @@ class DQN(BaseAlgorithm):
     """Learns what every action is worth, and takes the best one."""
 
     Options: ClassVar[type[DQNOptions]] = DQNOptions
-    has_critic: ClassVar[bool] = False
+    has_critic = False
     options: DQNOptions
 
     def __init__(self, options: DQNOptions, task: Task) -> None:

@@ -168,6 +168,8 @@ class ReplayLearner(nn.Module):
             self.normalizer.update(rows)
         if self.options.normalize_reward:
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
+            limit = self.options.clip_reward
+            reward = reward if limit is None else reward.clamp(-limit, limit)
             self.reward_normalizer.update(reward, done, valid)
 
     # --- compiling ---
@@ -190,7 +192,7 @@ class ReplayLearner(nn.Module):
             self.rows,
             [
                 self.options.model_dump(exclude=NOT_IN_THE_STEP | not_in_the_step),
-                *[(network, network.options) for network in networks],
+                *[(network, network.options, network.compute_dtype) for network in networks],
                 *[self.task.observation_space, self.task.action_space],
                 *sources(algorithm),
             ],

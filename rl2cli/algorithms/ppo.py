@@ -32,12 +32,14 @@ from rl2cli.keys import (
     FINAL_OBSERVATION,
     OBSERVATION,
     REWARD,
+    STATE_VALUE,
     TERMINATED,
     VALID,
     Observation,
     Trajectories,
     map_observation,
 )
+from rl2cli.networks.base import BaseNetwork
 from rl2cli.spaces import allocate, mask_width
 
 POLICY_OUTPUT = "policy_output"
@@ -88,13 +90,17 @@ class Batch(NamedTuple):
 
 NOT_IN_THE_STEP = {
     "rollout_length", "epochs", "learning_rate", "gamma", "gae_lambda", "clip_coef", "entropy_coef", "target_kl",
-    "adaptive_kl", "normalize_reward", "orthogonal_init", "log_std_init",
+    "adaptive_kl", "normalize_reward", "clip_reward", "orthogonal_init", "log_std_init",
 }  # fmt: skip
 """Options that are no part of a gradient step's code: runs that differ in these share what was compiled."""
 
 
+BYTES_AT_ONCE = 1 << 26
+"""Of observations, as float32, whose values are computed together; more would only take more memory."""
+
+
 class PPO(BaseAlgorithm):
-    """Actor and critic with networks of their own, one optimiser for both."""
+    """Actor and critic with networks of their own or with one in common, one optimiser for both."""
 
     Options: ClassVar[type[PPOOptions]] = PPOOptions
     options: PPOOptions
@@ -106,8 +112,9 @@ class PPO(BaseAlgorithm):
         self.generators = {"minibatches": task.make_generator("minibatches")}
         self.policy = task.make_network(0)
         self.policy_head = nn.Linear(self.policy.out_features, self.distribution.num_outputs)
-        self.critic = task.make_critic_network(0)
-        self.value_head = nn.Linear(self.critic.out_features, 1)
+        self.has_critic = not options.share_network
+        self.critic = task.make_critic_network(0) if self.has_critic else None
+        self.value_head = nn.Linear(self.networks()[-1].out_features, 1)
         self.log_std = nn.Parameter(torch.full((self.distribution.num_log_std,), options.log_std_init))
         if options.orthogonal_init:
             self._initialise()
@@ -116,17 +123,22 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
+        self._rows_at_once = max(BYTES_AT_ONCE // (4 * _numel(allocate(task.observation_space, (1,)))), 1)
         mask = torch.zeros(0) if task.has_action_mask else None
         self._structure = Batch._make([allocate(task.observation_space, (0,)), *[torch.zeros(0)] * 5, mask])
         self._gradient_step = GradientStep(self._step, self, [self.optimizer], task.device)
 
     def _initialise(self) -> None:
-        for network in (self.policy, self.critic):
+        for network in self.networks():
             for module in network.modules():
                 if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
                     _orthogonal(module, math.sqrt(2.0))
         _orthogonal(self.policy_head, 0.01)
         _orthogonal(self.value_head, 1.0)
+
+    def networks(self) -> list[BaseNetwork]:
+        """Return the actor's network, and the critic's where it has one of its own."""
+        return [self.policy] if self.critic is None else [self.policy, self.critic]
 
     # --- acting ---
 
@@ -134,13 +146,17 @@ class PPO(BaseAlgorithm):
     def act(
         self, observation: Observation, explore: torch.Generator | None = None, action_mask: torch.Tensor | None = None
     ) -> dict[str, torch.Tensor]:
-        """Return `action` [B, *act] and `policy_output` [B, num_outputs]; see `BaseAlgorithm.act`."""
-        outputs = self.policy_head(self.policy(self._normalize(observation)))
+        """Return `action` [B, *act] and what else `update` needs; see `BaseAlgorithm.act`.
+
+        That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network.
+        """
+        features = self.policy(self._normalize(observation))
+        outputs = self.policy_head(features)
         if explore is None:
-            action = self.distribution.mode(outputs, action_mask)
-        else:
-            action = self.distribution.sample(outputs, self.log_std, explore, action_mask)
-        return {ACTION: action, POLICY_OUTPUT: outputs}
+            return {ACTION: self.distribution.mode(outputs, action_mask), POLICY_OUTPUT: outputs}
+        action = self.distribution.sample(outputs, self.log_std, explore, action_mask)
+        chosen = {ACTION: action, POLICY_OUTPUT: outputs}
+        return chosen if self.critic is not None else chosen | {STATE_VALUE: self.value_head(features)}
 
     def _normalize(self, observation: Observation) -> Observation:
         return self.normalizer(observation) if self.options.normalize_observation else observation
@@ -184,15 +200,14 @@ class PPO(BaseAlgorithm):
         """
         observation = self._normalize(trajectories[OBSERVATION])  # [T+1, N, *obs]
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
-        length, num_envs = reward.shape
-        value = self._value(map_observation(lambda tensor: tensor.flatten(0, 1), observation)).view(-1, num_envs)
+        length = len(reward)
+        value = self._values(observation, trajectories.get(STATE_VALUE))  # [T+1, N]
         next_value = value[1:].clone()  # [T, N]
         final_index = trajectories[FINAL_INDEX]  # [K, 2]
         if len(final_index):
             final_value = self._value(self._normalize(trajectories[FINAL_OBSERVATION]))
             next_value[final_index[:, 0], final_index[:, 1]] = final_value
-        if self.options.normalize_reward:
-            reward = self.reward_normalizer(reward)
+        reward = self._scaled(reward)
         advantage = self._advantage(reward, value[:-1], next_value, trajectories)
         action = trajectories[ACTION].flatten(0, 1)
         outputs = trajectories[POLICY_OUTPUT].flatten(0, 1)
@@ -210,14 +225,35 @@ class PPO(BaseAlgorithm):
         valid = trajectories[VALID].flatten()
         return batch if valid.all() else batch.select(valid.nonzero().squeeze(-1))
 
+    def _scaled(self, reward: torch.Tensor) -> torch.Tensor:
+        """Return raw rewards as they are learned from."""
+        reward = self._cut(reward)
+        return self.reward_normalizer(reward) if self.options.normalize_reward else reward
+
+    def _cut(self, reward: torch.Tensor) -> torch.Tensor:
+        limit = self.options.clip_reward
+        return reward if limit is None else reward.clamp(-limit, limit)
+
+    def _values(self, observation: Observation, known: torch.Tensor | None) -> torch.Tensor:
+        """Return V of `observation` [T+1, N, *obs], [T+1, N], of which all but the last may be `known` [T, N, 1]."""
+        if known is not None:
+            last = self._value(map_observation(lambda tensor: tensor[-1], observation))
+            return torch.cat([known.squeeze(-1), last[None]])
+        rows = map_observation(lambda tensor: tensor.flatten(0, 1), observation)  # [(T+1) * N, *obs]
+        parts = [self._value(part) for part in _pieces(rows, self._rows_at_once)]
+        return torch.cat(parts).view(-1, self.task.num_envs)
+
     def _value(self, observation: Observation) -> torch.Tensor:
-        value: torch.Tensor = self.value_head(self.critic(observation)).squeeze(-1)
+        """Return V of `observation` [B, *obs], [B]."""
+        network = self.policy if self.critic is None else self.critic
+        value: torch.Tensor = self.value_head(network(observation)).squeeze(-1)
         return value
 
     def _advantage(
         self, reward: torch.Tensor, value: torch.Tensor, next_value: torch.Tensor, trajectories: Trajectories
     ) -> torch.Tensor:
-        terminated, done = (trajectories[key].squeeze(-1).float() for key in (TERMINATED, DONE))
+        terminated, done = (trajectories[key].squeeze(-1) for key in (TERMINATED, DONE))
+        terminated, done = terminated.float(), (done | terminated).float()
         arrays: list[Any] = [reward, value, next_value, terminated, done]
         on_cpu = reward.device.type == "cpu"
         if on_cpu:  # a loop over T of small operations is several times cheaper in numpy
@@ -253,7 +289,7 @@ class PPO(BaseAlgorithm):
 
     def make_compiled_step(self) -> CompiledStep:
         """Return the whole gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""
-        if next(itertools.chain(self.policy.buffers(), self.critic.buffers()), None) is not None:
+        if next(itertools.chain.from_iterable(network.buffers() for network in self.networks()), None) is not None:
             raise CompilationError("a network has buffers, and their values would become part of the code")
         options = self.options
         if options.minibatch_size < LEAST_ROWS:
@@ -263,7 +299,7 @@ class PPO(BaseAlgorithm):
             options.minibatch_size,
             [
                 options.model_dump(exclude=NOT_IN_THE_STEP),
-                *[(network, network.options) for network in (self.policy, self.critic)],
+                *[(network, network.options, network.compute_dtype) for network in self.networks()],
                 *[self.task.observation_space, self.task.action_space],
                 *sources(self, also=[self.distribution]),
             ],
@@ -299,7 +335,8 @@ class PPO(BaseAlgorithm):
         loss = -E[min(r A, clip(r, 1 - c, 1 + c) A)] + c_v E[(V - R)²] - c_e E[H]  (equations 7 and 9), r the ratio of
         probabilities. KL by Schulman's low-variance estimate E[(r - 1) - log r], joschu.net/blog/kl-approx.html.
         """
-        outputs = self.policy_head(self.policy(batch.observation))
+        features = self.policy(batch.observation)
+        outputs = self.policy_head(features)
         log_prob, entropy = self.distribution.log_prob_and_entropy(
             outputs, self.log_std, batch.action, batch.action_mask
         )
@@ -312,7 +349,8 @@ class PPO(BaseAlgorithm):
         low, high = 1.0 - clip_coef, 1.0 + clip_coef
         clipped = torch.clamp(ratio, low, high)
         policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
-        value_loss = self._value_loss(self._value(batch.observation), batch)
+        value = self._value(batch.observation) if self.critic is not None else self.value_head(features).squeeze(-1)
+        value_loss = self._value_loss(value, batch)
         entropy_mean = entropy.mean()
         loss = policy_loss + self.options.value_coef * value_loss - entropy_coef * entropy_mean
         with torch.no_grad():
@@ -345,7 +383,7 @@ class PPO(BaseAlgorithm):
             self.normalizer.update(rows)
         if self.options.normalize_reward:
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
-            self.reward_normalizer.update(reward, done, valid)
+            self.reward_normalizer.update(self._cut(reward), done, valid)
 
     def _check_finite(self, batch: Batch, metrics: torch.Tensor, norm: float) -> None:
         """Raise where a gradient's `norm` was not finite; the optimiser has left the parameters as they were."""
@@ -370,6 +408,22 @@ class PPO(BaseAlgorithm):
     def set_extra_state(self, state: dict[str, float]) -> None:
         """Take back `get_extra_state`; called by `load_state_dict`."""
         self.adaptive_factor = state["adaptive_factor"]
+
+
+def _pieces(observation: Observation, rows: int) -> Iterator[Observation]:
+    """Yield `observation` [B, *obs] in pieces of at most `rows` rows."""
+    for start in range(0, _length(observation), rows):
+        yield map_observation(lambda tensor, start=start: tensor[start : start + rows], observation)
+
+
+def _length(observation: Observation) -> int:
+    return _length(next(iter(observation.values()))) if isinstance(observation, dict) else len(observation)
+
+
+def _numel(observation: Observation) -> int:
+    if isinstance(observation, dict):
+        return sum(_numel(part) for part in observation.values())
+    return observation.numel()
 
 
 def _orthogonal(module: nn.Module, gain: float) -> None:

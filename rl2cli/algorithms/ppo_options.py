@@ -19,7 +19,8 @@ class PPOOptions(Options):
 
     Sources: [PPO] Schulman et al. 2017, arXiv 1707.06347; [37] Huang et al. 2022, The 37 implementation details of
     PPO; [SB3] Stable-Baselines3 2.9; [GAE] Schulman et al. 2015, arXiv 1506.02438; [WM] Andrychowicz et al. 2020,
-    What matters in on-policy reinforcement learning, arXiv 2006.05990.
+    What matters in on-policy reinforcement learning, arXiv 2006.05990; [DQN] Mnih et al. 2015, Human-level control
+    through deep reinforcement learning.
     """
 
     rollout_length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
@@ -65,6 +66,12 @@ class PPOOptions(Options):
     )
     normalize_reward: bool = Field(
         False, description="Divide rewards by the running deviation of the discounted return [37, continuous detail 7]."
+    )
+    clip_reward: Positive | None = Field(
+        None, description="Learn from rewards cut to ± this; uncut where left out [DQN, Atari: 1]."
+    )
+    share_network: bool = Field(
+        False, description="Actor and critic are two heads of one network: half the work, usual for images [37, Atari]."
     )
     orthogonal_init: bool = Field(True, description="Orthogonal weights, gain √2, 0.01 for the policy [37, detail 2].")
     log_std_init: float = Field(0.0, description="First logarithm of the deviation of continuous actions [SB3].")

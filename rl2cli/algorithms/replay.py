@@ -179,7 +179,7 @@ class ReplayBuffer:
     def _batch(self, index: Tensor, weight: Tensor) -> ReplayBatch:
         storage = self._allocated()
         if self.options.n_step == 1:
-            reward, discount = storage.reward.index_select(0, index), storage.discount.index_select(0, index)
+            reward, discount = self._rewards(index), storage.discount.index_select(0, index)
             following = storage.following(index)
         else:
             reward, discount, following = self._n_step(index)
@@ -198,16 +198,24 @@ class ReplayBuffer:
     def _n_step(self, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the sum of rewards, the discount, and the row of the observation after these steps, [B] each.
 
-        It stops at a row that is no frame: a final observation, or the one after the newest frame.
+        It stops at a row that is no frame, a final observation or the one after the newest frame, and behind a row
+        without a future, which a lost life has within an episode.
         """
         storage = self._allocated()
         rows = (index[:, None] + self._offsets).remainder_(storage.size)  # [B, n]
-        counted = storage.is_frame.take(rows).cumprod(1)  # [B, n]: all rows up to this one are frames
-        reward = (storage.reward.take(rows) * (counted * self._powers)).sum(1)
+        goes_on = storage.is_frame.take(rows)
+        goes_on[:, 1:] &= storage.discount.take(rows[:, :-1]) > 0.0
+        counted = goes_on.cumprod(1)  # [B, n]: all rows up to this one are frames of one life
+        reward = (self._rewards(rows) * (counted * self._powers)).sum(1)
         last = counted.sum(1, keepdim=True) - 1  # [B, 1]
         row = rows.gather(1, last).squeeze(1)
         discount = self._powers.take(last).squeeze(1) * storage.discount.index_select(0, row)
         return reward, discount, storage.following(row)
+
+    def _rewards(self, rows: Tensor) -> Tensor:
+        """Return the rewards of `rows`, of any shape, as they are learned from."""
+        reward, limit = self._allocated().reward.take(rows), self.options.clip_reward
+        return reward if limit is None else reward.clamp(-limit, limit)
 
     # --- state ---
 

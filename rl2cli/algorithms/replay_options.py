@@ -18,7 +18,7 @@ class ReplayOptions(Options):
     """The part of `[algorithm]` that off-policy algorithms share.
 
     Sources: [SB3] Stable-Baselines3 2.9; [SAC] Haarnoja et al. 2018, arXiv 1812.05905; [PER] Schaul et al. 2015,
-    arXiv 1511.05952.
+    arXiv 1511.05952; [DQN] Mnih et al. 2015, Human-level control through deep reinforcement learning.
     """
 
     rollout_length: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
@@ -54,6 +54,10 @@ class ReplayOptions(Options):
     )
     normalize_reward: bool = Field(
         False, description="Divide rewards by the running deviation of the discounted return, when they are sampled."
+    )
+
+    clip_reward: Positive | None = Field(
+        None, description="Learn from rewards cut to ± this, each frame's; uncut where left out [DQN, Atari: 1]."
     )
 
     def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:

@@ -82,9 +82,10 @@ class ReplayStorage:
         if self.action_mask is not None:
             self.action_mask.index_copy_(0, rows, _pick(trajectories[ACTION_MASK], cells))
         self.discount.index_fill_(0, frames, gamma)
-        if len(placement.finals):
+        if len(placement.finals) or trajectories[TERMINATED].any():  # a lost life has no final observation
             discount = torch.where(trajectories[TERMINATED], 0.0, gamma)
             self._discounts.index_copy_(0, frames, _pick(discount, frame_cells))
+        if len(placement.finals):
             self._write_finals(placement, trajectories[FINAL_OBSERVATION])
         if not self._is_shared:
             self._mark(placement, frames)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,16 @@ class Row(NamedTuple):
     measure: Callable[[Bench, Row], list[Comparison]]
     by_default: bool = True
     """Whether it is measured where no row is named."""
+
+
+def thread_counts() -> list[int]:
+    """Return the numbers of threads that a peer is measured with: one, and all."""
+    return sorted({1, os.cpu_count() or 1})
+
+
+def sb3_side(threads: int) -> str:
+    """Return the name of the side that is SB3 with `threads` threads."""
+    return f"SB3, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def solves(

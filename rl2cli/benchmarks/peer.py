@@ -17,7 +17,13 @@ from rl2cli.errors import UsageError
 
 SCRIPT = Path(__file__).parent / "peers" / "sb3.py"
 PYTHON_VARIABLE = "RL2_PEER_PYTHON"
-PACKAGES = ("stable-baselines3==2.9.*", "sbx-rl==0.28.*", "gymnasium[mujoco]==1.4.*")
+PACKAGES = (
+    "stable-baselines3==2.9.*",
+    "sbx-rl==0.28.*",
+    "gymnasium[mujoco]==1.4.*",
+    "ale-py",
+    "opencv-python-headless",
+)
 INSTALL = " ".join(["python -m venv peers && peers/bin/pip install", *(f'"{package}"' for package in PACKAGES)])
 LIMIT = 900.0
 """Seconds that one measurement of the peer may take."""

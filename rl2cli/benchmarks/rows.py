@@ -10,6 +10,7 @@ from rl2cli.benchmarks import own
 from rl2cli.benchmarks.bench import Bench, Row
 from rl2cli.benchmarks.cartpole_rows import cartpole_shipped, cartpole_solve, cartpole_zoo
 from rl2cli.benchmarks.comparison import OURS, Bar, Comparison, interleaved
+from rl2cli.benchmarks.pong_rows import pong_shipped, pong_solve, pong_standard
 from rl2cli.benchmarks.processes import MeasurementError
 from rl2cli.benchmarks.sac_rows import sac_halfcheetah, sac_pendulum, sac_pendulum_solve
 from rl2cli.errors import RL2Error
@@ -110,6 +111,28 @@ ROWS = {
         Bar(1.0, 1.5, lower_is_better=False, of_ratio=True),
         3,
         sac_halfcheetah,
+        by_default=False,
+    ),
+    "pong-standard": Row(
+        "training on ALE/Pong-v5 at the usual settings: 8 environments, 128 steps, 4 epochs, 4 minibatches, NatureCNN",
+        "frames/s",
+        Bar(2.5, 4.0, lower_is_better=False, of_ratio=True),
+        3,
+        pong_standard,
+    ),
+    "pong-shipped": Row(
+        "training with runs/pong.toml as shipped",
+        "frames/s",
+        Bar(1300.0, 2300.0, lower_is_better=False, of_ratio=False),
+        3,
+        pong_shipped,
+    ),
+    "pong-solve": Row(
+        "runs/pong.toml from Enter to an evaluation of 18 over 10 episodes, one seed each",
+        "min",
+        Bar(45.0, 15.0, lower_is_better=True, of_ratio=False),
+        3,
+        pong_solve,
         by_default=False,
     ),
     "start-up": Row("from Enter to the end of the command", "s", _time(0.3, 0.15), 10, start_up),

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
 
 from rl2cli.benchmarks import own
-from rl2cli.benchmarks.bench import EVALUATION_EPISODES, NEVER, Bench, Row, parts_of_time, solves
+from rl2cli.benchmarks.bench import (
+    EVALUATION_EPISODES,
+    NEVER,
+    Bench,
+    Row,
+    parts_of_time,
+    sb3_side,
+    solves,
+    thread_counts,
+)
 from rl2cli.benchmarks.comparison import OURS, Bar, Comparison, interleaved
 from rl2cli.benchmarks.own import TrainRun
 from rl2cli.benchmarks.peer import Peer, Scored, Solved
@@ -56,7 +64,7 @@ def sac_pendulum_solve(bench: Bench, row: Row) -> list[Comparison]:
     theirs: dict[str, Callable[[int], Solved]] = {}
     if bench.peer is not None:
         peer, threads, every = bench.peer, _best_threads(bench), _evaluation_interval(bench)
-        theirs[_side(threads)] = lambda seed: peer.solve("pendulum", seed, check_every=every, threads=threads)
+        theirs[sb3_side(threads)] = lambda seed: peer.solve("pendulum", seed, check_every=every, threads=threads)
     found = solves(bench, lambda seed: bench.train("pendulum", seed), theirs, TARGET_RETURN, row.repeats)
     seconds = {side: [solved.seconds for solved in runs] for side, runs in found.items()}
     frames = {side: [solved.frames for solved in runs] for side, runs in found.items()}
@@ -75,13 +83,13 @@ def sac_halfcheetah(bench: Bench, row: Row) -> list[Comparison]:
         runs.append(_train_halfcheetah(bench, seed))
         if bench.peer is not None:
             scores.append(bench.peer.score("halfcheetah", seed, HALFCHEETAH_FRAMES, threads=threads, limit=LONG))
-            bench.say(f"{_side(threads)}, seed {seed}: {scores[-1].mean_return:,.0f} in {scores[-1].seconds:,.0f} s")
+            bench.say(f"{sb3_side(threads)}, seed {seed}: {scores[-1].mean_return:,.0f} in {scores[-1].seconds:,.0f} s")
     whole = [run.evaluated_at(HALFCHEETAH_FRAMES) for run in runs]
     in_time = [run.evaluated_within(score.seconds) for run, score in zip(runs, scores, strict=False)]
-    theirs = {_side(threads): [score.mean_return for score in scores]}
+    theirs = {sb3_side(threads): [score.mean_return for score in scores]}
     seconds = {
         f"{OURS}: s until then": [found.seconds for found in whole],
-        f"{_side(threads)}: s until then": [score.seconds for score in scores],
+        f"{sb3_side(threads)}: s until then": [score.seconds for score in scores],
     }
     frames = {f"{OURS}: frames until then": [float(found.frames) for found in in_time]}
     samples = [{OURS: [found.mean_return for found in evaluated], **theirs} for evaluated in (whole, in_time)]
@@ -115,7 +123,9 @@ def _peer_rates(bench: Bench, frames: int) -> Mapping[str, Callable[[int], float
     """Return what measures the peers' speed: SB3 with each number of threads, and sbx where it is installed."""
     if bench.peer is None:
         return {}
-    measures = {_side(threads): partial(_sb3_rate, bench, bench.peer, threads, frames) for threads in _thread_counts()}
+    measures = {
+        sb3_side(threads): partial(_sb3_rate, bench, bench.peer, threads, frames) for threads in thread_counts()
+    }
     if bench.peer.has_sbx:
         return measures | {SBX: partial(_sbx_rate, bench, bench.peer, frames)}
     bench.say("sbx is not in the peer's Python, so Stable-Baselines3 alone is compared; to add it: pip install sbx-rl")
@@ -125,7 +135,7 @@ def _peer_rates(bench: Bench, frames: int) -> Mapping[str, Callable[[int], float
 def _sb3_rate(bench: Bench, peer: Peer, threads: int, frames: int, seed: int) -> float:
     rate = peer.rate("pendulum", seed, frames, threads=threads)
     bench.sac_rates.setdefault(threads, []).append(rate)
-    bench.say(f"{_side(threads)}: {rate:,.0f} frames/s")
+    bench.say(f"{sb3_side(threads)}: {rate:,.0f} frames/s")
     return rate
 
 
@@ -140,17 +150,9 @@ def _best_threads(bench: Bench) -> int:
     if bench.peer is None:
         return 1
     if not bench.sac_rates:
-        for threads in _thread_counts():
+        for threads in thread_counts():
             _sb3_rate(bench, bench.peer, threads, THREADS_FRAMES, seed=1)
     return max(bench.sac_rates, key=lambda threads: median(bench.sac_rates[threads]))
-
-
-def _thread_counts() -> list[int]:
-    return sorted({1, os.cpu_count() or 1})
-
-
-def _side(threads: int) -> str:
-    return f"SB3, {threads} thread{'s' if threads > 1 else ''}"
 
 
 def _evaluation_interval(bench: Bench) -> int:

@@ -118,7 +118,7 @@ def _cells(comparison: Comparison) -> tuple[str, ...]:
 def _figure(number: float, unit: str) -> str:
     if not math.isfinite(number):
         return "never"
-    return f"{number:.2f} s" if unit == "s" else f"{number:,.0f} {unit}"
+    return f"{number:.2f} {unit}" if unit in ("s", "min") else f"{number:,.0f} {unit}"
 
 
 def _remarks(comparisons: Sequence[Comparison]) -> list[str]:

@@ -32,6 +32,8 @@ class Step:
     """[N, *obs] whose rows are the true last observation where an episode ended; None where none did."""
     valid: torch.Tensor | None = None
     """[N] bool, False marks a row that was no frame: the backend only reset there; None where all are frames."""
+    life_lost: torch.Tensor | None = None
+    """[N] bool: learning takes this step as the episode's end, though the episode goes on; None where it never does."""
     info: dict[str, Any] = field(default_factory=dict)
     """`action_mask` [N, A] bool where the environment has one; anything else is the backend's own."""
 

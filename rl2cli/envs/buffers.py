@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
@@ -81,6 +82,17 @@ class ObservationBuffer:
             value = _at(raw, path)
             array[...] = value if start is None else value - start
 
+    def hash(self, index: int) -> Array:
+        """Return the sha256 of the observation in row `index`, [32] uint8."""
+        digest = hashlib.sha256()
+        for array in self.arrays:
+            digest.update(np.ascontiguousarray(array[index]).tobytes())
+        return np.frombuffer(digest.digest(), dtype=np.uint8)
+
+    def hashes(self) -> Array:
+        """Return the sha256 of every observation, [N, 32] uint8."""
+        return np.stack([self.hash(index) for index in range(len(self.arrays[0]))])
+
     def check(self, raw: Any, who: str, batch: bool = False) -> None:
         """Raise an EnvironmentFault if an observation, or a batch of N, has not the shapes and kinds of the space."""
         for path, array, _ in self._leaves:
@@ -131,7 +143,7 @@ class StepBuffers:
         """Return the buffers as a `Step` of frames only; `ended` says whether any episode did."""
         reward, terminated, truncated = self._tensors
         final = self.final.tensors if ended else None
-        return Step(self.observation.tensors, reward, terminated, truncated, final, None, self.info())
+        return Step(self.observation.tensors, reward, terminated, truncated, final, info=self.info())
 
 
 def _at(raw: Any, path: LeafPath) -> Any:

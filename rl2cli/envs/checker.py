@@ -75,8 +75,9 @@ def step_findings(adapter: BaseEnvAdapter, step: Any, *, bounds: bool = True) ->
     flags = torch.zeros(num_envs, dtype=torch.bool)
     found += _tensor_findings("terminated", flags, step.terminated)
     found += _tensor_findings("truncated", flags, step.truncated)
-    if step.valid is not None:
-        found += _tensor_findings("valid", flags, step.valid)
+    for name, optional in (("valid", step.valid), ("life_lost", step.life_lost)):
+        if optional is not None:
+            found += _tensor_findings(name, flags, optional)
     if adapter.has_action_mask:
         wanted = torch.zeros(num_envs, mask_width(adapter.action_space), dtype=torch.bool)
         found += _tensor_findings(ACTION_MASK, wanted, step.info.get(ACTION_MASK))

@@ -10,7 +10,7 @@ import torch
 
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.gymnasium_make import find_spec, make
-from rl2cli.envs.gymnasium_options import GymnasiumOptions
+from rl2cli.envs.gymnasium_options import AtariOptions, GymnasiumOptions
 from rl2cli.errors import UsageError
 from rl2cli.options import Options as BaseOptions
 
@@ -29,16 +29,19 @@ class GymnasiumAdapter(BaseEnvAdapter):
         Raises:
             UsageError: `vectorization = "native"`, and there is no such form.
         """
-        from rl2cli.envs.gymnasium_vector import GymnasiumVectorAdapter
-
         del num_envs
-        if not isinstance(options, GymnasiumOptions) or options.vectorization == "single":
+        if not isinstance(options, GymnasiumOptions):
             return cls
-        obstacle = _native_obstacle(options)
+        obstacle = "it was not asked for" if options.vectorization == "single" else _native_obstacle(options)
         if obstacle is None:
-            return GymnasiumVectorAdapter
+            return _native_class(options)
         if options.vectorization == "native":
             raise UsageError(f"{options.id} cannot be native: {obstacle}", place="env.vectorization")
+        if options.atari is not None and options.atari.terminal_on_life_loss:
+            raise UsageError(
+                f"terminal_on_life_loss needs the game's vector form: {obstacle}",
+                place="env.atari.terminal_on_life_loss",
+            )
         return cls
 
     def setup(self) -> None:
@@ -46,11 +49,20 @@ class GymnasiumAdapter(BaseEnvAdapter):
         import gymnasium
         from gymnasium.wrappers import FrameStackObservation
 
+        from rl2cli.envs.atari_single import AtariGame
+        from rl2cli.envs.images import ImageObservation
+
         self.device = torch.device("cpu")
+        options, size = self.options, _pair(self.options.image_size)
         drawing = {} if self.render_mode is None else {"render_mode": self.render_mode}
-        self.env = make(self.options, gymnasium.make, disable_env_checker=True, **drawing)
-        if self.options.frame_stack > 1:
-            self.env = FrameStackObservation(self.env, self.options.frame_stack)
+        emulator = {} if options.atari is None else _emulator(options, options.atari)
+        self.env = make(options, gymnasium.make, disable_env_checker=True, **drawing, **emulator)
+        if options.atari is not None:
+            self.env = AtariGame(self.env, options.atari, size)
+        elif size is not None or options.grayscale:
+            self.env = ImageObservation(self.env, size, options.grayscale)
+        if options.frame_stack > 1:
+            self.env = FrameStackObservation(self.env, options.frame_stack)
         world = getattr(self.env.unwrapped, "world", None)
         self._has_box2d_world = type(world).__module__.startswith("Box2D") and hasattr(self.env.unwrapped, "_destroy")
         self.frame_stack = _stacked(self.env)
@@ -98,17 +110,43 @@ def _renew_world(env: Any) -> None:
     env.world = type(env.world)(gravity=env.world.gravity)
 
 
+def _pair(size: list[int] | None) -> tuple[int, int] | None:
+    return None if size is None else (size[0], size[1])
+
+
+def _emulator(options: GymnasiumOptions, atari: AtariOptions) -> dict[str, Any]:
+    """Return the keyword arguments of a game that emulates one frame per step; `AtariGame` skips frames."""
+    return {
+        "frameskip": 1,
+        "repeat_action_probability": atari.repeat_action_probability,
+        "full_action_space": atari.full_action_space,
+        "obs_type": "grayscale" if options.grayscale else "rgb",
+    }
+
+
+def _native_class(options: GymnasiumOptions) -> type[BaseEnvAdapter]:
+    if options.atari is not None:
+        from rl2cli.envs.atari import AtariAdapter
+
+        return AtariAdapter
+    from rl2cli.envs.gymnasium_vector import GymnasiumVectorAdapter
+
+    return GymnasiumVectorAdapter
+
+
 def _native_obstacle(options: GymnasiumOptions) -> str | None:
     """Return why these options have no native vector form, or None where they have one."""
     spec = find_spec(options.id)
     if spec.vector_entry_point is None:
         return "Gymnasium has no vector form of it"
+    if options.atari is not None:
+        return "kwargs are for single games" if options.kwargs else None
     if options.frame_stack > 1:
         return "frame_stack needs one object per environment"
+    if options.image_size is not None or options.grayscale:
+        return "images are resized and turned gray one by one"
     if spec.additional_wrappers:
         return "it is registered with wrappers"
-    if isinstance(spec.vector_entry_point, str) and spec.vector_entry_point.startswith("ale_py"):
-        return "Atari's vector form clips rewards and stacks frames by itself; rl2 steps Atari games one by one"
     needs_jax = isinstance(spec.vector_entry_point, str) and "jax" in spec.vector_entry_point.lower()
     if needs_jax and importlib.util.find_spec("jax") is None:
         return "its vector form needs jax"

@@ -86,7 +86,7 @@ def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any)
         with quiet():
             return build(spec, **arguments, **options.kwargs)
     except (error.DependencyNotInstalled, ImportError) as problem:
-        raise _missing(spec.id, problem) from problem
+        raise missing_package(spec.id, problem) from problem
     except Exception as problem:
         raise _refused(options, spec.id, problem) from problem
 
@@ -132,7 +132,8 @@ def _id_hint(name: str, message: str) -> str | None:
     return suggestion(name, registry) or "if a package registers it, write the id as module:id"
 
 
-def _missing(env_id: str, problem: Exception) -> RL2Error:
+def missing_package(env_id: str, problem: Exception) -> RL2Error:
+    """Return the error for a package that `env_id` lacks, found from the import error `problem`."""
     chain = [problem, problem.__cause__, problem.__context__]
     name = next((link.name for link in chain if isinstance(link, ImportError) and link.name), None)
     if name is None:

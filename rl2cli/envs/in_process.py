@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -136,7 +135,7 @@ class InProcessBatch(BaseEnvAdapter):
         state: dict[str, Any] = {
             "base_seed": np.array(self._base_seeds, dtype=np.int64),
             "episode": np.array(self._episodes, dtype=np.int64),
-            "hash": np.stack([self._hash(index) for index in range(self.num_envs)]),
+            "hash": self._buffers.observation.hashes(),
         }
         if self.resume == "state":
             return {**state, "environments": {str(index): env.get_state() for index, env in enumerate(self._envs)}}
@@ -159,7 +158,7 @@ class InProcessBatch(BaseEnvAdapter):
         else:
             self._replay(state)
         for index in range(self.num_envs):
-            if not np.array_equal(self._hash(index), state["hash"][index]):
+            if not np.array_equal(self._buffers.observation.hash(index), state["hash"][index]):
                 raise EnvironmentFault(
                     f"{self._who(index)} was not restored exactly: its observation differs from the saved one",
                     hint="the environment is not deterministic, or its version differs from the saved run's",
@@ -234,12 +233,6 @@ class InProcessBatch(BaseEnvAdapter):
         del self._log[:unused]
         self._dropped += unused
         self._trim_at = 2 * len(self._log) + _TRIM
-
-    def _hash(self, index: int) -> Array:
-        digest = hashlib.sha256()
-        for array in self._buffers.observation.arrays:
-            digest.update(np.ascontiguousarray(array[index]).tobytes())
-        return np.frombuffer(digest.digest(), dtype=np.uint8)
 
     def _check_first(self, index: int, raw: Any, reward: Any, flags: tuple[Any, Any]) -> None:
         who = self._who(index)

@@ -28,12 +28,24 @@ class BaseNetwork(nn.Module, ABC):
     Options: ClassVar[type[OptionsModel]] = OptionsModel
     out_features: int
     """Width of the features."""
+    compute_dtype: torch.dtype = torch.float32
+    """What products of matrices and convolutions are computed in; parameters and features are float32 always."""
 
     def __init__(self, options: OptionsModel, observation_space: spaces.Space[Any], extra_features: int = 0) -> None:
         super().__init__()
         self.options = options
         self.observation_space = observation_space
         self.extra_features = extra_features
+
+    def __call__(self, observation: Observation, extra: torch.Tensor | None = None) -> torch.Tensor:
+        """Return `forward` in `compute_dtype`, as float32."""
+        if self.compute_dtype is torch.float32:
+            features: torch.Tensor = super().__call__(observation, extra)
+            return features
+        device = next(self.parameters()).device.type
+        with torch.autocast(device, self.compute_dtype):
+            features = super().__call__(observation, extra)
+        return features.float()
 
     @abstractmethod
     def forward(self, observation: Observation, extra: torch.Tensor | None = None) -> torch.Tensor:

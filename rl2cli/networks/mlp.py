@@ -61,7 +61,7 @@ def flat_width(space: spaces.Space[Any]) -> int:
     if isinstance(space, spaces.Box):
         raise UsageError(
             f"the mlp network cannot take an observation of shape {space.shape}",
-            hint="images are for a convolutional network; register one of your own with rl2cli.register_network",
+            hint='name = "cnn" or "impala" under [network] takes images, "multi" a Dict of images and vectors',
         )
     raise UsageError(f"the mlp network cannot take an observation of {space}")
 

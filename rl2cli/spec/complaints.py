@@ -23,7 +23,6 @@ PLANNED = {
     ("init",),
     ("extends",),
     ("overlap",),
-    ("precision",),
     ("checkpoint", "on_storage_error"),
     ("env", "max_restarts"),
     ("env", "timeout"),

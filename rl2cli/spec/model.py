@@ -92,6 +92,11 @@ class RunSpec(Options):
         description="Update with code compiled for this CPU: true builds it before the first frame (a minute, once; it "
         "is kept in the user's cache), auto uses what was built and builds where a run is long enough, false never.",
     )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="What large networks compute in; parameters, heads and losses are float32. auto measures it where "
+        "the processor or GPU has units for bfloat16.",
+    )
     env: EnvSpec = Field(default_factory=EnvSpec)
     network: NetworkSpec = Field(default_factory=NetworkSpec)
     critic_network: NetworkSpec | None = Field(None, description="The critic's network; like `[network]` if left out.")

@@ -19,6 +19,7 @@ from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
+from rl2cli.training.precision import choose_precision, set_precision
 from rl2cli.training.room import require_room
 from rl2cli.training.seeding import derive_seed, make_generator
 
@@ -34,7 +35,7 @@ class Plan:
     """A run spec whose automatic choices are made."""
 
     spec: RunSpec
-    """With `device`, `threads`, `compile` and `env.workers` explicit."""
+    """With `device`, `threads`, `precision`, `compile` and `env.workers` explicit."""
     choices: tuple[str, ...] = ()
     """Each automatic choice as a sentence."""
 
@@ -80,9 +81,13 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
         raise
     threads, thread_choice = choose_threads(plan.spec, algorithm)
     torch.set_num_threads(threads)
+    precision, precision_choice = choose_precision(plan.spec, algorithm)
+    set_precision(algorithm, precision)
     compiled, compile_choice = choose_compilation(plan.spec, algorithm, announce)
-    explicit = plan.spec.model_copy(update={"device": str(device), "threads": threads, "compile": compiled})
-    choices = tuple(text for text in (choice, thread_choice, compile_choice, *plan.choices, kept) if text)
+    settled = {"device": str(device), "threads": threads, "precision": precision, "compile": compiled}
+    explicit = plan.spec.model_copy(update=settled)
+    found = (choice, thread_choice, precision_choice, compile_choice, *plan.choices, kept)
+    choices = tuple(text for text in found if text)
     return Parts(Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit))
 
 
@@ -168,11 +173,13 @@ def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) ->
     )
     algorithm_class = algorithms.load(spec.algorithm.name)
     assert issubclass(algorithm_class, BaseAlgorithm)
-    if spec.critic_network is not None and not algorithm_class.has_critic:
-        raise UsageError(f"{spec.algorithm.name} has no critic beside its network", hint="remove [critic_network]")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive_seed(spec.seed, "weights"))
         algorithm = algorithm_class(spec.algorithm.options, task)
+    if spec.critic_network is not None and not algorithm.has_critic:
+        raise UsageError(f"{spec.algorithm.name} has no critic beside its network", hint="remove [critic_network]")
+    if spec.precision != "auto":
+        set_precision(algorithm, spec.precision)
     return algorithm
 
 

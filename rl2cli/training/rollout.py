@@ -48,6 +48,7 @@ class Rollout:
         self.next_is_init = torch.ones(num_envs, dtype=torch.bool, device=device)
         self.chosen: dict[str, torch.Tensor] = {}
         self.action_mask: torch.Tensor | None = None
+        self.life_lost: torch.Tensor | None = None
         self.final_index = self._no_index = torch.zeros(0, 2, dtype=torch.int64, device=device)
         self.final_observation = self._no_final = map_observation(lambda tensor: tensor[:0, 0], self.observation)
         self._finals: list[tuple[int, Observation]] = []
@@ -95,6 +96,10 @@ class Rollout:
             self.all_valid = False
         if self.action_mask is not None:
             self.action_mask[t + 1].copy_(step.info[ACTION_MASK])
+        if step.life_lost is not None:
+            if self.life_lost is None:
+                self.life_lost = torch.zeros_like(self.terminated)
+            self.life_lost[t].copy_(step.life_lost)
 
     def finish(self) -> Trajectories:
         """Return the finished rollout; its tensors are overwritten by the next.
@@ -118,6 +123,8 @@ class Rollout:
         }
         if self.action_mask is not None:
             trajectories[ACTION_MASK] = self.action_mask
+        if self.life_lost is not None:
+            trajectories[TERMINATED] = (self.terminated | self.life_lost).unsqueeze(-1)
         return trajectories
 
     @property

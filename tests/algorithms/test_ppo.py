@@ -307,3 +307,59 @@ def test_the_last_observation_of_an_episode_is_normalised_too() -> None:
         final_index=torch.tensor([[0, 0]]),
     )
     torch.testing.assert_close(ppo.make_batch(trajectories).advantage, torch.tensor([0.5 * 2.0, 0.0]))
+
+
+# --- images and games ---
+
+
+def test_a_lost_life_is_an_end_without_a_final_observation() -> None:
+    # gamma = lambda = 0.5. Row 2: 4 + 0.5 * 3 - 2 = 3.5. Row 1 is a life's last: 2 - 1 = 1, and row 0 sums up to it:
+    # 1 + 0.5 * 1 - 1 + 0.25 * 1 = 0.75
+    ppo = _reads_its_value(make_ppo(DISCRETE, SCALAR, num_envs=1, gamma=0.5, gae_lambda=0.5))
+    observation = _column(1.0, 1.0, 2.0, 3.0).unsqueeze(-1)
+    trajectories = rollout_of(ppo, observation, torch.tensor([[0], [1], [0]]), reward=_column(1.0, 2.0, 4.0))
+    trajectories["terminated"] = _flags(0, 1, 0).unsqueeze(-1)
+    assert not trajectories["done"].any()
+    torch.testing.assert_close(ppo.make_batch(trajectories).advantage, torch.tensor([0.75, 1.0, 3.5]))
+
+
+def test_rewards_are_cut_for_learning_only() -> None:
+    ppo = _reads_its_value(make_ppo(DISCRETE, SCALAR, num_envs=1, gamma=0.5, gae_lambda=0.0, clip_reward=1.5))
+    reward = _column(4.0, -7.0, 0.5)
+    trajectories = rollout_of(ppo, torch.zeros(4, 1, 1), torch.zeros(3, 1, dtype=torch.int64), reward=reward)
+    assert ppo.make_batch(trajectories).advantage.tolist() == [1.5, -1.5, 0.5]
+    assert torch.equal(trajectories["reward"].squeeze(-1), reward)
+
+
+def test_a_shared_network_values_what_it_acts_on() -> None:
+    ppo = make_ppo(DISCRETE, share_network=True)
+    assert ppo.critic is None
+    assert not ppo.has_critic
+    assert sum(name.startswith("critic") for name in ppo.state_dict()) == 0
+    observation = torch.randn(4, 2, 4)
+    trajectories = rollout_of(ppo, observation, torch.zeros(3, 2, dtype=torch.int64))
+    computed = ppo.make_batch(trajectories)
+    acted = ppo.act(observation[:3].flatten(0, 1), torch.Generator())["state_value"].clone()
+    remembered = ppo.make_batch(trajectories | {"state_value": acted.view(3, 2, 1)})
+    for one, other in zip(computed.tensors(), remembered.tensors(), strict=True):
+        torch.testing.assert_close(one, other)
+    assert "state_value" not in ppo.act(observation[0])
+
+
+def test_both_heads_teach_a_shared_network() -> None:
+    gradients = []
+    for value_coef in (0.0, 0.5):
+        ppo = make_ppo(DISCRETE, share_network=True, value_coef=value_coef)
+        loss, _ = ppo.loss(random_batch(ppo, 8), torch.tensor(0.2), torch.tensor(0.0))
+        (gradient,) = torch.autograd.grad(loss, [ppo.policy.layers[0].weight])
+        gradients.append(gradient)
+    assert not torch.allclose(*gradients)
+
+
+def test_values_are_the_same_in_pieces() -> None:
+    ppo = make_ppo(DISCRETE)
+    trajectories = rollout_of(ppo, torch.randn(6, 2, 4), torch.zeros(5, 2, dtype=torch.int64))
+    whole = ppo.make_batch(trajectories)
+    ppo._rows_at_once = 5  # 12 rows
+    for one, other in zip(whole.tensors(), ppo.make_batch(trajectories).tensors(), strict=True):
+        torch.testing.assert_close(one, other)

@@ -77,6 +77,23 @@ def test_steps_are_summed_up_to_the_end_of_the_episode(end: str, last: float, be
     ]
 
 
+@pytest.mark.parametrize("n_step", [1, 3])
+def test_steps_are_summed_up_to_a_lost_life(n_step: int) -> None:
+    buffer = make_buffer(n_step=n_step)
+    trajectories = rollout([1, 2, 3, 4], [10, 20, 40])
+    trajectories["terminated"] = torch.tensor([False, True, False])[:, None, None]  # and not done: no final observation
+    buffer.add(trajectories)
+    first = (1, 10, 2, 0.5) if n_step == 1 else (1, 10 + 20 / 2, 3, 0.0)
+    assert contents(buffer) == [first, (2, 20, 3, 0.0), (3, 40, 4, 0.5)]
+
+
+@pytest.mark.parametrize(("n_step", "rewards"), [(1, [1.5, -1.5]), (2, [1.5 - 1.5 / 2, -1.5])])
+def test_each_reward_is_cut_when_it_is_sampled(n_step: int, rewards: list[float]) -> None:
+    buffer = make_buffer(n_step=n_step, clip_reward=1.5)
+    buffer.add(rollout([1, 2, 3], [10, -20]))
+    assert [row[1] for row in contents(buffer)] == rewards
+
+
 def test_steps_go_on_in_the_next_rollout() -> None:
     buffer = make_buffer(n_step=2)
     buffer.add(rollout([1, 2], [10]))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rl2cli.algorithms.replay_options import ReplayOptions
 from rl2cli.algorithms.schedules import Schedule
+from rl2cli.envs.gymnasium_options import AtariOptions
 from rl2cli.options import Options
 from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.describe import OptionRow, option_rows
@@ -21,6 +22,7 @@ MODELS: dict[str, type[Options]] = {
         for entry in registry.entries()
         if entry.origin == "built in"
     },
+    "atari": AtariOptions,
     "replay": ReplayOptions,
     "schedule": Schedule,
 }

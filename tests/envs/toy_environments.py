@@ -174,6 +174,26 @@ def same_step_masked(num_envs: int, **_: Any) -> SyncVectorEnv[Any, Any]:
     return synchronous(AutoresetMode.SAME_STEP, MaskInInfo, num_envs)
 
 
+class Picture(Counter):
+    """Observes a picture of one colour."""
+
+    observation_space = spaces.Box(0, 255, (10, 12, 3), np.uint8)
+
+    def observe(self) -> Any:
+        return np.broadcast_to(np.array([200, 100, 50], np.uint8), (10, 12, 3)).copy()
+
+
+class PictureAndVector(Picture):
+    """Observes a picture and where in the episode it is."""
+
+    observation_space = spaces.Dict(
+        {"picture": Picture.observation_space, "vector": spaces.Box(-1.0, 1e6, (2,), np.float32)}
+    )
+
+    def observe(self) -> Any:
+        return {"picture": super().observe(), "vector": np.array([self.episode, self.t], np.float32)}
+
+
 class FlatReward(SyncVectorEnv[Any, Any]):
     def step(self, actions: Any) -> Any:
         observation, reward, *rest = super().step(actions)
@@ -191,7 +211,7 @@ def silent(num_envs: int, **_: Any) -> SyncVectorEnv[Any, Any]:
 
 
 BROKEN = (Raises, NotANumber, WrongShape, WrongLater, Unseeded, Dies, Hangs, Slow)
-for environment in (Counter, Rich, MaskInInfo, MaskInObservation, *BROKEN):
+for environment in (Counter, Rich, MaskInInfo, MaskInObservation, Picture, PictureAndVector, *BROKEN):
     gymnasium.register(f"{environment.__name__}-v0", environment)
 for name, maker in {
     "NextStep": next_step,

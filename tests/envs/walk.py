@@ -27,7 +27,7 @@ def walk(env: BaseEnvAdapter, steps: int, seed: int = 0) -> Iterator[Step]:
         final = None if step.final_observation is None else copied(step.final_observation)
         yield Step(
             copied(step.observation), step.reward.clone(), step.terminated.clone(), step.truncated.clone(), final,
-            step.valid, {key: value.clone() for key, value in step.info.items()},
+            step.valid, step.life_lost, {key: value.clone() for key, value in step.info.items()},
         )  # fmt: skip
 
 

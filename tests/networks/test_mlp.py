@@ -95,6 +95,6 @@ def test_every_vector_space_goes_through(space: spaces.Space[Any]) -> None:
 def test_an_image_is_refused_with_what_can_take_it() -> None:
     with pytest.raises(UsageError, match=r"\(84, 84, 3\)") as caught:
         MLP(MLPOptions(), spaces.Box(0, 255, (84, 84, 3), np.uint8))
-    assert "convolutional" in (caught.value.hint or "")
+    assert '"cnn"' in (caught.value.hint or "")
     with pytest.raises(UsageError, match="Text"):
         MLP(MLPOptions(), spaces.Dict({"words": spaces.Text(5)}))

@@ -54,6 +54,7 @@ def test_every_setting_is_explicit() -> None:
         'device = "auto"',
         'threads = "auto"',
         'compile = "auto"',
+        'precision = "auto"',
         "",
         "[env]",
         'backend = "gymnasium"',

@@ -99,10 +99,11 @@ def test_the_critic_may_have_a_network_of_its_own() -> None:
     assert (algorithm.policy.out_features, algorithm.critic.out_features) == (16, 5)
 
 
-def test_a_critic_network_that_no_critic_would_use_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PPO, "has_critic", False)
+def test_a_critic_network_that_no_critic_would_use_is_refused() -> None:
+    tables = {"critic_network": {"hidden_sizes": [8]}}
+    _built(**tables)
     with pytest.raises(UsageError, match="ppo has no critic"):
-        _built(critic_network={"hidden_sizes": [7]})
+        _built(**tables, algorithm={"share_network": True})
 
 
 def test_parts_that_do_not_fit_close_the_environments(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,12 @@ import made_up_parts
 import numpy as np
 import pytest
 import torch
+from gymnasium import spaces
 
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import NonFiniteError
-from rl2cli.keys import map_observation, next_observation
+from rl2cli.keys import as_tensordict, map_observation, next_observation
 from rl2cli.spaces import sample_actions
 from rl2cli.training.rollout import Rollout
 
@@ -184,3 +185,23 @@ def test_a_final_observation_that_is_not_finite_is_found() -> None:
         rollout.finish()
         with pytest.raises(NonFiniteError, match=r"environment 1 .*observation.* after 8 frames"):
             rollout.check_finite(0)
+
+
+def test_a_lost_life_is_terminated_for_learning_and_nothing_else() -> None:
+    rollout = Rollout(3, 2, _space(), torch.device("cpu"))
+    rollout.begin(torch.zeros(2, 1), None)
+    no = torch.zeros(2, dtype=torch.bool)
+    for t, lost in enumerate(([0, 0], [0, 1], [1, 0])):
+        step = Step(torch.full((2, 1), t + 1.0), torch.ones(2), no, no, life_lost=torch.tensor(lost, dtype=torch.bool))
+        rollout.store(t, {"action": torch.zeros(2)}, step)
+    trajectories = rollout.finish()
+    assert trajectories["terminated"].squeeze(-1).tolist() == [[False, False], [False, True], [True, False]]
+    assert not trajectories["done"].any()
+    assert len(trajectories["final_index"]) == 0
+    assert trajectories["is_init"].sum() == 2  # of the first step
+    whole = as_tensordict(trajectories | {"action": torch.zeros(3, 2)})
+    assert torch.equal(whole["next", "done"], whole["next", "terminated"])
+
+
+def _space() -> spaces.Box:
+    return spaces.Box(-1.0, 9.0, (1,), np.float32)

@@ -18,16 +18,16 @@ from typing import Any
 
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.env_util import make_vec_env
+from stable_baselines3.common.env_util import make_atari_env, make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.vec_env import VecEnv, VecFrameStack
 
 IMPORTED = time.time()
 
 EVALUATION_EPISODES = 20
 WARM_UP = 100
 """First frames with updates that an off-policy agent's speed leaves out: sbx compiles in them."""
-PACKAGES = ("stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "mujoco")
+PACKAGES = ("stable-baselines3", "sbx-rl", "torch", "jax", "gymnasium", "mujoco", "ale-py")
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Task:
     num_envs: int = 1
     arguments: dict[str, Any] = field(default_factory=dict)
     """Of the algorithm's class."""
+    policy: str = "MlpPolicy"
 
 
 def linear(start: float) -> Callable[[float], float]:
@@ -90,6 +91,24 @@ TASKS = {
             "clip_range_vf": 0.2,
         },
     ),
+    # rl-baselines3-zoo, hyperparams/ppo.yml, atari
+    "pong": Task(
+        "PPO",
+        "ALE/Pong-v5",
+        target_return=18.0,
+        total_timesteps=10_000_000,
+        num_envs=8,
+        arguments={
+            "n_steps": 128,
+            "batch_size": 256,
+            "n_epochs": 4,
+            "ent_coef": 0.01,
+            "vf_coef": 0.5,
+            "learning_rate": linear(2.5e-4),
+            "clip_range": linear(0.1),
+        },
+        policy="CnnPolicy",
+    ),
     # rl-baselines3-zoo, hyperparams/sac.yml, Pendulum-v1: the learning rate; the others are defaults, written out
     # because runs/pendulum.toml is compared with them
     "pendulum": Task(
@@ -123,13 +142,23 @@ TASKS = {
 def build(library: str, task: Task, seed: int) -> BaseAlgorithm:
     """Return an untrained agent of `library`, which is `stable_baselines3` or `sbx`."""
     algorithm: type[BaseAlgorithm] = getattr(importlib.import_module(library), task.algorithm)
-    environments = make_vec_env(task.environment, n_envs=task.num_envs, seed=seed)
-    return algorithm("MlpPolicy", environments, seed=seed, device="cpu", **task.arguments)
+    environments = make_environments(task, task.num_envs, seed)
+    return algorithm(task.policy, environments, seed=seed, device="cpu", **task.arguments)
 
 
 def evaluation_environments(task: Task, seed: int) -> VecEnv:
     """Return one for each episode: several times faster for SB3 than one environment after the other."""
-    return make_vec_env(task.environment, n_envs=EVALUATION_EPISODES, seed=seed + 1_000)
+    return make_environments(task, EVALUATION_EPISODES, seed + 1_000)
+
+
+def make_environments(task: Task, count: int, seed: int) -> VecEnv:
+    """Return `count` environments of `task`; games with SB3's own preprocessing, four frames stacked."""
+    if not task.environment.startswith("ALE/"):
+        return make_vec_env(task.environment, n_envs=count, seed=seed)
+    importlib.import_module("ale_py")
+    one_frame = {"frameskip": 1}  # SB3's wrapper skips frames
+    games = make_atari_env(task.environment, n_envs=count, seed=seed, env_kwargs=one_frame)
+    return VecFrameStack(games, n_stack=4)
 
 
 class Check:

@@ -1,0 +1,86 @@
+"""What an image is to a network: uint8 or float observations as planes [B, C, H, W], scaled to [0, 1]."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+
+from rl2cli.errors import UsageError
+
+COLOURS = (1, 3, 4)
+"""Sizes of a last axis that is colours: gray, RGB, RGBA."""
+
+
+class ImageInput:
+    """Turns images of one space into planes.
+
+    [H, W] is one plane. [H, W, C] with 1, 3 or 4 colours has them as planes, and so has [C, H, W] with anything else
+    first, such as stacked gray frames. [S, H, W, C], stacked colour images, has S × C planes.
+
+    Args:
+        space: Of one image.
+        network: Name of who takes it, for messages.
+
+    Raises:
+        UsageError: It is no image, or one of floats outside [0, 1].
+    """
+
+    def __init__(self, space: spaces.Space[Any], network: str) -> None:
+        if not is_image(space):
+            raise UsageError(
+                f"the {network} network takes images, not an observation of {_described(space)}",
+                hint='name = "mlp" under [network] takes vectors, "multi" a Dict of both',
+            )
+        assert isinstance(space, spaces.Box)
+        self.scale = 1.0 / 255.0 if space.dtype == np.uint8 else 1.0
+        """What planes have to be multiplied by, which is cheaper in the weights of the first layer."""
+        if space.dtype != np.uint8 and not (space.low.min() >= 0.0 and space.high.max() <= 1.0):
+            raise UsageError(
+                f"the {network} network takes images of floats in [0, 1]; this space goes from {space.low.min():g} to "
+                f"{space.high.max():g}",
+                hint="let the environment give uint8 from 0 to 255, or divide by the largest value",
+            )
+        shape = space.shape
+        self._colours_last = len(shape) == 4 or (len(shape) == 3 and shape[-1] in COLOURS and shape[0] > shape[-1])
+        if len(shape) == 2:
+            self.channels, self.height, self.width = 1, *shape
+        elif len(shape) == 4:
+            self.channels, self.height, self.width = shape[0] * shape[3], *shape[1:3]
+        elif self._colours_last:
+            self.height, self.width, self.channels = shape
+        else:
+            self.channels, self.height, self.width = shape
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return `images` [B, *shape] as float32 planes [B, C, H, W], not yet scaled, in memory colours last."""
+        if images.ndim == 3:
+            images = images.unsqueeze(1)
+        elif images.ndim == 5:
+            images = images.movedim(4, 2).flatten(1, 2)
+        elif self._colours_last:
+            images = images.movedim(3, 1)
+        return images.to(torch.float32, memory_format=torch.channels_last)
+
+
+def is_image(space: spaces.Space[Any]) -> bool:
+    """Return whether observations of `space` are images: uint8 with two to four axes, or floats with three or four."""
+    if not isinstance(space, spaces.Box):
+        return False
+    return len(space.shape) in ((2, 3, 4) if space.dtype == np.uint8 else (3, 4))
+
+
+def least_size(kernels: list[tuple[int, int]]) -> int:
+    """Return the smallest height and width that convolutions, (kernel, stride) each, without padding can take."""
+    size = 1
+    for kernel, stride in reversed(kernels):
+        size = (size - 1) * stride + kernel
+    return size
+
+
+def _described(space: spaces.Space[Any]) -> str:
+    if isinstance(space, spaces.Box):
+        return f"shape {space.shape} and dtype {space.dtype}"
+    return f"type {type(space).__name__}"
