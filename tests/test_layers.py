@@ -50,7 +50,10 @@ TORCH_FREE = (
     "algorithms.td3_options",
     "algorithms.tqc_options",
     "envs.gymnasium_options",
+    "networks.cnn_options",
+    "networks.impala_options",
     "networks.mlp_options",
+    "networks.multi_options",
 )
 TORCH_FREE_PARTS = ("cli", "durable", "errors", "options", "registry", "reporting", "spec", "text", "trust", "api")
 

@@ -55,6 +55,8 @@ class BaseAlgorithm(nn.Module, ABC):
     Options: ClassVar[type[OptionsModel]] = OptionsModel
     has_critic: bool = True
     """Whether it builds a critic with a network of its own; where not, `[critic_network]` is refused."""
+    can_overlap: ClassVar[bool] = False
+    """Whether it learns from rollouts of one update ago, collected by a copy of it that has its `acting_tensors`."""
     rollout_length: int
     """Steps of every environment between two updates."""
     memory_bytes: int = 0
@@ -116,6 +118,10 @@ class BaseAlgorithm(nn.Module, ABC):
             CompilationError: There is one, but not for these networks.
         """
         return None
+
+    def acting_tensors(self) -> list[torch.Tensor]:
+        """Return every tensor that `behave` depends on, in order; only of algorithms that `can_overlap`."""
+        return list(self.parameters())
 
     def segments(self) -> list[Segment]:
         """Return what a checkpoint keeps besides `state_dict`, in pieces that later checkpoints share, in order."""

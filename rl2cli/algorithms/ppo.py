@@ -103,6 +103,7 @@ class PPO(BaseAlgorithm):
     """Actor and critic with networks of their own or with one in common, one optimiser for both."""
 
     Options: ClassVar[type[PPOOptions]] = PPOOptions
+    can_overlap = True
     options: PPOOptions
 
     def __init__(self, options: PPOOptions, task: Task) -> None:
@@ -400,6 +401,10 @@ class PPO(BaseAlgorithm):
         )
 
     # --- state ---
+
+    def acting_tensors(self) -> list[torch.Tensor]:
+        """Return parameters and the statistics of observations; see `BaseAlgorithm.acting_tensors`."""
+        return [*self.parameters(), *self.normalizer.buffers()]
 
     def get_extra_state(self) -> dict[str, float]:
         """Return what is neither a parameter nor a buffer."""

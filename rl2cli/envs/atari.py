@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,6 +13,7 @@ from rl2cli.envs.buffers import allocate_buffers
 from rl2cli.envs.gymnasium_make import find_spec, missing_package, quiet
 from rl2cli.envs.gymnasium_options import AtariOptions, GymnasiumOptions
 from rl2cli.envs.seeding import episode_seed
+from rl2cli.envs.worker_plan import available_cores
 from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
@@ -35,6 +35,7 @@ class AtariAdapter(BaseEnvAdapter):
     options: GymnasiumOptions
     vectorised = True
     resume = "episode_seed"
+    steps_elsewhere = True
 
     def setup(self) -> None:
         """Start the emulators."""
@@ -50,7 +51,7 @@ class AtariAdapter(BaseEnvAdapter):
                 self._env = AtariVectorEnv(
                     game,
                     self.num_envs,
-                    num_threads=min(self.num_envs, _cores()),
+                    num_threads=min(self.num_envs, available_cores()),
                     autoreset_mode="NextStep",  # which never comes to it: ended games are reset at once, with a seed
                     max_num_frames_per_episode=_most_frames(options, atari),
                     repeat_action_probability=atari.repeat_action_probability,
@@ -199,7 +200,3 @@ def _most_frames(options: GymnasiumOptions, atari: AtariOptions) -> int:
     if options.max_episode_steps is None:
         return MOST_FRAMES
     return options.max_episode_steps * atari.frame_skip
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

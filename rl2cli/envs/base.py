@@ -59,6 +59,8 @@ class BaseEnvAdapter(ABC):
 
     resume: Resume = "none"
     """How running episodes are restored: replaying seed and actions, the backend's own state, or not at all."""
+    steps_elsewhere: bool = False
+    """Whether a step leaves Python to others meanwhile: native threads or other processes do the work."""
     has_action_mask: bool = False
     frame_stack: int = 1
     """Observations are the last so many frames along their first axis, the newest last; plain Box observations only.

@@ -62,6 +62,7 @@ class WorkerBatch(BaseEnvAdapter):
     """
 
     vectorised = True
+    steps_elsewhere = True
 
     def __init__(
         self,

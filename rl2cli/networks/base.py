@@ -42,8 +42,10 @@ class BaseNetwork(nn.Module, ABC):
         if self.compute_dtype is torch.float32:
             features: torch.Tensor = super().__call__(observation, extra)
             return features
-        device = next(self.parameters()).device.type
-        with torch.autocast(device, self.compute_dtype):
+        leaf = observation
+        while isinstance(leaf, dict):
+            leaf = next(iter(leaf.values()))
+        with torch.autocast(leaf.device.type, self.compute_dtype):
             features = super().__call__(observation, extra)
         return features.float()
 

@@ -22,7 +22,6 @@ PLANNED = {
     ("scale",),
     ("init",),
     ("extends",),
-    ("overlap",),
     ("checkpoint", "on_storage_error"),
     ("env", "max_restarts"),
     ("env", "timeout"),

@@ -97,6 +97,11 @@ class RunSpec(Options):
         description="What large networks compute in; parameters, heads and losses are float32. auto measures it where "
         "the processor or GPU has units for bfloat16.",
     )
+    overlap: bool | Literal["auto"] = Field(
+        "auto",
+        description="Step the environments while learning, with the weights of one update ago; auto does so where they "
+        "step outside of Python and there are cores or a GPU for both.",
+    )
     env: EnvSpec = Field(default_factory=EnvSpec)
     network: NetworkSpec = Field(default_factory=NetworkSpec)
     critic_network: NetworkSpec | None = Field(None, description="The critic's network; like `[network]` if left out.")

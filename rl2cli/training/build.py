@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.worker_plan import available_cores
 from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.registry import adapters, algorithms, networks
@@ -30,12 +30,16 @@ LARGE_NETWORK = 300_000
 """Parameters from which more than one thread, and a GPU, pay."""
 
 
+CORES_FOR_BOTH = 4
+"""Cores from which collecting and learning at the same time pay without a GPU."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """A run spec whose automatic choices are made."""
 
     spec: RunSpec
-    """With `device`, `threads`, `precision`, `compile` and `env.workers` explicit."""
+    """With `device`, `threads`, `precision`, `compile`, `overlap` and `env.workers` explicit."""
     choices: tuple[str, ...] = ()
     """Each automatic choice as a sentence."""
 
@@ -50,6 +54,8 @@ class Parts:
     evaluator: Evaluator
     classes: tuple[type, ...] = field(default_factory=tuple)
     """The plugin classes in use, for the record."""
+    actor: BaseAlgorithm | None = None
+    """Collects while `algorithm` learns; None where they take turns."""
 
     def close(self) -> None:
         """Close every environment."""
@@ -84,11 +90,15 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
     precision, precision_choice = choose_precision(plan.spec, algorithm)
     set_precision(algorithm, precision)
     compiled, compile_choice = choose_compilation(plan.spec, algorithm, announce)
+    overlap, overlap_choice = choose_overlap(plan.spec, algorithm, env)
     settled = {"device": str(device), "threads": threads, "precision": precision, "compile": compiled}
+    settled["overlap"] = overlap
     explicit = plan.spec.model_copy(update=settled)
-    found = (choice, thread_choice, precision_choice, compile_choice, *plan.choices, kept)
+    found = (choice, thread_choice, precision_choice, compile_choice, overlap_choice, *plan.choices, kept)
     choices = tuple(text for text in found if text)
-    return Parts(Plan(explicit, choices), algorithm, env, make_evaluator(explicit, device), plugin_classes(explicit))
+    actor = build_algorithm(explicit, env, device) if overlap else None
+    evaluator = make_evaluator(explicit, device)
+    return Parts(Plan(explicit, choices), algorithm, env, evaluator, plugin_classes(explicit), actor)
 
 
 def plan_environments(spec: RunSpec) -> Plan:
@@ -152,8 +162,31 @@ def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | 
     parameters = sum(parameter.numel() for parameter in algorithm.parameters())
     if parameters <= LARGE_NETWORK:
         return 1, f"1 thread: {parameters:,} parameters are few"
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = available_cores()
     return threads, f"{threads} threads: {parameters:,} parameters are many"
+
+
+def choose_overlap(spec: RunSpec, algorithm: BaseAlgorithm, env: BaseEnvAdapter) -> tuple[bool, str | None]:
+    """Return whether collecting goes on while the algorithm learns and, where there was a choice, a sentence about it.
+
+    Raises:
+        UsageError: It was asked for, and the algorithm cannot learn from a policy that is not its newest.
+    """
+    if not algorithm.can_overlap:
+        if spec.overlap is True:
+            raise UsageError(
+                f"{spec.algorithm.name} cannot collect and learn at the same time",
+                hint='overlap = false, or "auto"',
+                place="overlap",
+            )
+        return False, None
+    if spec.overlap != "auto":
+        return spec.overlap, None
+    if not env.steps_elsewhere:
+        return False, None
+    if algorithm.task.device.type == "cpu" and available_cores() < CORES_FOR_BOTH:
+        return False, f"collecting and learning take turns: {available_cores()} cores are few"
+    return True, "collecting goes on while learning, one update behind"
 
 
 def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) -> BaseAlgorithm:

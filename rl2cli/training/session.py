@@ -85,7 +85,9 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
             "device": spec.device,
             "threads": spec.threads,
             "workers": spec.env.workers,
+            "precision": spec.precision,
             "compile": spec.compile,
+            "overlap": spec.overlap,
             "choices": list(parts.plan.choices),
             "expected_seconds": round(trial.seconds * spec.total_frames / trial.frames, 1),
             "expected_frames_per_second": round(trial.frames / trial.seconds),
@@ -180,6 +182,7 @@ class _Session:
             self.view,
             self._schedule(),
             {"spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
+            self.parts.actor,
         )
         status: Status = "failed"
         try:
@@ -196,6 +199,7 @@ class _Session:
             journal.event("failed", trainer.frames, error=error.message)
             raise
         finally:
+            trainer.close()
             facts.join()
             summary = self._finish(trainer, status)
             journal.event("end", trainer.frames, status=status)
@@ -253,7 +257,9 @@ class _Session:
                 "device": self.spec.device,
                 "threads": self.spec.threads,
                 "workers": self.spec.env.workers,
+                "precision": self.spec.precision,
                 "compile": self.spec.compile,
+                "overlap": self.spec.overlap,
             },
             "choices": list(self.parts.plan.choices),
         }

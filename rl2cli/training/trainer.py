@@ -5,31 +5,29 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
-from rl2cli.envs.base import BaseEnvAdapter, Step
-from rl2cli.envs.checker import check_first_step
-from rl2cli.errors import EnvironmentFault
-from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
+from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.keys import Trajectories
 from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
 from rl2cli.reporting.view import View
 from rl2cli.segment import Segment
 from rl2cli.training.checkpoint import CheckpointStore
+from rl2cli.training.clock import Clock
+from rl2cli.training.collector import Collector, OverlappedCollector
 from rl2cli.training.episodes import EpisodeStatistics
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.journal import Journal
-from rl2cli.training.rollout import Rollout
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
 
+OTHER_DEVICE = "the checkpoint is from another kind of device: random numbers start anew, so bits will differ"
 HISTORY = 60
 """Mean returns kept for the sparkline."""
-SHORTEST_SHARE = 0.2
-"""Seconds over which the parts of the time say something."""
 
 
 @dataclass(frozen=True)
@@ -45,30 +43,6 @@ class Schedule:
     """Frames between lines of metrics.jsonl."""
 
 
-@dataclass
-class Clock:
-    """Seconds since the last report, by what they were spent on."""
-
-    environment: float = 0.0
-    policy: float = 0.0
-    learning: float = 0.0
-    started: float = 0.0
-    latest: dict[str, float] = field(default_factory=dict)
-
-    def shares(self) -> dict[str, float]:
-        """Return the parts of the time since the last call, or the last ones if that was just now; their sum is 1."""
-        now = time.perf_counter()
-        whole = max(now - self.started, 1e-9)
-        if self.latest and whole < SHORTEST_SHARE:
-            return self.latest
-        parts = {"environment": self.environment, "policy": self.policy, "learning": self.learning}
-        shares = {key: value / whole for key, value in parts.items()}
-        self.environment = self.policy = self.learning = 0.0
-        self.started = now
-        self.latest = shares | {"other": max(0.0, 1.0 - sum(shares.values()))}
-        return self.latest
-
-
 class Trainer:
     """Trains `algorithm` on `env`, and reports, evaluates and checkpoints on the way.
 
@@ -81,6 +55,8 @@ class Trainer:
         view: What the user sees.
         schedule: When what is done.
         metadata: What every checkpoint carries besides the state.
+        actor: Another algorithm of the same kind, which collects the next rollout while `algorithm` learns; None where
+            collecting and learning take turns.
     """
 
     def __init__(
@@ -93,12 +69,17 @@ class Trainer:
         view: View,
         schedule: Schedule,
         metadata: dict[str, Any],
+        actor: BaseAlgorithm | None = None,
     ) -> None:
         self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
         self.store, self.journal, self.view = store, journal, view
         self.schedule, self.metadata = schedule, metadata
-        self.explore = algorithm.task.make_generator("policy")
-        self.rollout = Rollout(algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device)
+        self.clock = Clock()
+        self.collector = (
+            Collector(algorithm, env, self.clock)
+            if actor is None
+            else OverlappedCollector(algorithm, env, self.clock, actor)
+        )
         self.episodes = EpisodeStatistics(env.num_envs)
         self.frames = self.iteration = 0
         self.evaluation_seconds = 0.0
@@ -107,10 +88,6 @@ class Trainer:
         self.best: Evaluation | None = None
         self.saved_frames: int | None = None
         self.return_history: deque[float] = deque(maxlen=HISTORY)
-        self.clock = Clock()
-        self.observation: Observation = {}
-        self.action_mask: torch.Tensor | None = None
-        self.started = self.checked = False
 
     # --- the loop ---
 
@@ -118,7 +95,7 @@ class Trainer:
         """Train until total_frames, the target return or a stop request, then save; return which it was."""
         self.pace = Pace(self.frames, self.schedule.total_frames)
         self.clock.started = time.perf_counter()
-        if not self.started:
+        if not self.collector.started:
             self.reset_environments()
         status: Status = "finished"
         while self.frames < self.schedule.total_frames and status == "finished":
@@ -136,35 +113,20 @@ class Trainer:
         self.store.wait()
         return status
 
-    def collect(self) -> Trajectories:
-        """Step the environments through one rollout."""
-        rollout, clock = self.rollout, self.clock
-        rollout.begin(self.observation, self.action_mask)
-        after = time.perf_counter()
-        for t in range(rollout.length):
-            observation, action_mask = rollout.at(t)
-            chosen = self.algorithm.behave(observation, self.explore, action_mask)
-            before = time.perf_counter()
-            clock.policy += before - after
-            step = self.env.step(chosen[ACTION])
-            after = time.perf_counter()
-            clock.environment += after - before
-            if not self.checked:
-                self.check(observation, step)
-            rollout.store(t, chosen, step)
-        self.observation, self.action_mask = rollout.at(rollout.length)
-        return rollout.finish()
+    def close(self) -> None:
+        """End what goes on beside the loop."""
+        self.collector.close()
 
-    def check(self, observation: Observation, step: Step) -> None:
-        """Check the first step of a session against the adapter contract: [N] against [N, 1] broadcasts silently."""
-        check_first_step(self.env, observation, step)
-        self.checked = True
+    def collect(self) -> Trajectories:
+        """Return the next rollout of the environments."""
+        return self.collector.collect()
 
     def learn(self, trajectories: Trajectories) -> None:
         """Update the algorithm with a rollout, count its frames, and keep the latest of each metric."""
-        self.rollout.check_finite(self.frames)
+        rollout = self.collector.rollout
+        rollout.check_finite(self.frames)
         before = time.perf_counter()
-        self.frames += self.rollout.frames
+        self.frames += rollout.frames
         metrics = self.algorithm.update(trajectories, self.frames)
         self.clock.learning += time.perf_counter() - before
         self.iteration += 1
@@ -175,7 +137,7 @@ class Trainer:
 
     def report(self) -> None:
         """Count the episodes that ended, and record and show the run where that is due."""
-        rollout = self.rollout
+        rollout = self.collector.rollout
         valid = None if rollout.all_valid else rollout.valid.cpu().numpy()
         self.episodes.update(rollout.reward.cpu().numpy(), rollout.final_index.tolist(), valid)
         if self.is_due(self.schedule.record_every, self.frames - rollout.frames):
@@ -275,15 +237,12 @@ class Trainer:
     def reset_environments(self) -> None:
         """Start every environment anew, with seeds that depend on the frames trained so far."""
         seeds = environment_seeds(self.schedule.seed, "environments", self.env.num_envs, self.frames)
-        self.observation, info = self.env.reset(seeds)
-        self.action_mask = info.get(ACTION_MASK)
+        self.collector.reset(seeds)
         self.episodes.forget_running()
-        self.rollout.next_is_init.fill_(True)
-        self.started = True
 
     def generators(self) -> dict[str, torch.Generator]:
-        """Return every generator that training draws from."""
-        return {"policy": self.explore, **self.algorithm.generators}
+        """Return every generator that learning draws from; acting has one of its own in the collector."""
+        return self.algorithm.generators
 
     def get_state(self) -> dict[str, Any]:
         """Return everything that the rest of the run depends on."""
@@ -292,8 +251,7 @@ class Trainer:
             "iteration": self.iteration,
             "algorithm": self.algorithm.state_dict(),
             "generators": {name: generator.get_state() for name, generator in self.generators().items()},
-            "environments": self.env.get_state(),
-            "next_is_init": self.rollout.next_is_init,
+            "collector": self.collector.get_state(),
             "episodes": self.episodes.get_state(),
             "metrics": self.metrics,
             "evaluations": self.evaluator.count,
@@ -309,35 +267,25 @@ class Trainer:
         self.algorithm.load_segments(list(segments))
         self.episodes.set_state(state["episodes"])
         self.metrics = state["metrics"]
-        self.rollout.next_is_init.copy_(state["next_is_init"])
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
         self.best = Evaluation(**state["best"]) if state["best"] else None
-        problem = self._restore_environments(state["environments"])
+        problem, moved = self.collector.set_state(state["collector"])
         if problem is not None:
             self.reset_environments()
         notes = [] if problem is None else [f"{problem}: they begin anew, so the run goes on, but not exactly"]
-        return notes + self._set_generators(state["generators"])
+        if moved or not self._set_generators(state["generators"]):
+            notes.append(OTHER_DEVICE)
+        return notes
 
-    def _restore_environments(self, state: dict[str, Any] | None) -> str | None:
-        """Put the running episodes back; return why that cannot be done, in words."""
-        if state is None or self.env.resume == "none":
-            return "the running episodes cannot be restored"
-        try:
-            self.observation, info = self.env.set_state(state)
-        except EnvironmentFault as fault:
-            return f"the running episodes could not be restored ({fault.message})"
-        self.action_mask = info.get(ACTION_MASK)
-        self.started = True
-        return None
-
-    def _set_generators(self, states: dict[str, torch.Tensor]) -> list[str]:
+    def _set_generators(self, states: dict[str, torch.Tensor]) -> bool:
+        """Give the generators their states; return whether these were for this kind of device."""
         try:
             for name, generator in self.generators().items():
                 generator.set_state(states[name])
         except RuntimeError:
-            return ["the checkpoint is from another kind of device: random numbers start anew, so bits will differ"]
-        return []
+            return False
+        return True
 
 
 def _rank(evaluation: Evaluation) -> tuple[float, float]:

@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from rl2cli.keys import ACTION, ACTION_MASK
 from rl2cli.training.build import Parts
-from rl2cli.training.rollout import Rollout
+from rl2cli.training.clock import Clock
+from rl2cli.training.collector import Collector
 from rl2cli.training.seeding import environment_seeds
 
 LEAST_ITERATIONS = 2
@@ -29,24 +29,18 @@ class Trial(NamedTuple):
 def measure(parts: Parts) -> Trial:
     """Run a few iterations on the parts of a run, which must not be trained afterwards; time the later ones."""
     algorithm, env = parts.algorithm, parts.env
-    rollout = Rollout(algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device)
-    explore = algorithm.task.make_generator("policy")
-    observation, info = env.reset(environment_seeds(parts.plan.spec.seed, "trial", env.num_envs))
-    mask, frames, trajectories = info.get(ACTION_MASK), 0, {}
+    collector = Collector(algorithm, env, Clock())
+    collector.reset(environment_seeds(parts.plan.spec.seed, "trial", env.num_envs))
+    frames, trajectories = 0, {}
     times = [time.perf_counter()]
     while len(times) <= LEAST_ITERATIONS or times[-1] - times[0] < LEAST_SECONDS:
-        rollout.begin(observation, mask)
-        for t in range(rollout.length):
-            current, allowed = rollout.at(t)
-            chosen = algorithm.behave(current, explore, allowed)
-            rollout.store(t, chosen, env.step(chosen[ACTION]))
-        observation, mask = rollout.at(rollout.length)
-        trajectories = rollout.finish()
-        frames += rollout.frames
+        trajectories = collector.collect()
+        frames += collector.rollout.frames
         algorithm.update(trajectories, frames)
         times.append(time.perf_counter())
     counted = times[len(times) // 2 :]
-    return Trial(rollout.length * env.num_envs, (counted[-1] - counted[0]) / (len(counted) - 1), _bytes(trajectories))
+    seconds = (counted[-1] - counted[0]) / (len(counted) - 1)
+    return Trial(algorithm.rollout_length * env.num_envs, seconds, _bytes(trajectories))
 
 
 def _bytes(value: Any) -> int:

@@ -55,6 +55,7 @@ def test_every_setting_is_explicit() -> None:
         'threads = "auto"',
         'compile = "auto"',
         'precision = "auto"',
+        'overlap = "auto"',
         "",
         "[env]",
         'backend = "gymnasium"',

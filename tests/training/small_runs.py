@@ -71,7 +71,7 @@ def differences(one: Any, other: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {one} and {other}"
 
 
-LEARNED = ("frames", "iteration", "algorithm", "generators", "environments", "episodes", "next_is_init")
+LEARNED = ("frames", "iteration", "algorithm", "generators", "collector", "episodes")
 """The parts of a state that evaluations, checkpoints and logging must not touch."""
 
 

@@ -48,6 +48,7 @@ def _scalar_steps(folder: Path) -> dict[str, list[int]]:
     return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+@pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize(
     ("env_id", "algorithm"),
     [
@@ -57,8 +58,11 @@ def _scalar_steps(folder: Path) -> dict[str, list[int]]:
         ("Pendulum-v1", {}),
     ],
 )
-def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, env_id: str, algorithm: dict[str, Any]) -> None:
-    settings = spec(env_id, 2048, algorithm=algorithm, checkpoint={"every": 256, "keep": 20}, evaluation={"every": 700})
+def test_a_resumed_run_is_the_uninterrupted_one(
+    tmp_path: Path, env_id: str, algorithm: dict[str, Any], overlap: bool
+) -> None:
+    tables: dict[str, Any] = {"checkpoint": {"every": 256, "keep": 20}, "evaluation": {"every": 700}}
+    settings = spec(env_id, 2048, algorithm=algorithm, overlap=overlap, **tables)
     run = train(tmp_path, settings)
     copy = _as_it_was(run)
     _resume(copy)

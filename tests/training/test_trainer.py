@@ -170,7 +170,7 @@ def test_a_state_has_which_rows_begin_an_episode() -> None:
     schedule = Schedule(1, 8, 1000, 1000, None)
     one, other = _trainer([], [1.0], schedule), _trainer(log := [], [1.0], schedule)
     one.run(StopRequest())
-    one.rollout.next_is_init = torch.tensor([False, True])
+    one.collector.rollout.next_is_init.copy_(torch.tensor([False, True]))
     assert other.set_state(one.get_state()) == []
     assert log == ["set_state"]
     assert other.collect()["is_init"][0].flatten().tolist() == [False, True]
@@ -181,7 +181,8 @@ def test_environments_that_cannot_be_restored_begin_anew_and_that_is_said() -> N
     schedule = Schedule(1, 8, 1000, 1000, None)
     one, other = _trainer([], [1.0], schedule), _trainer(log := [], [1.0], schedule)
     one.run(StopRequest())
-    (note,) = other.set_state({**one.get_state(), "environments": None})
+    state = one.get_state()
+    (note,) = other.set_state({**state, "collector": {**state["collector"], "environments": None}})
     assert "cannot be restored" in note
     assert log == ["reset"]
     assert other.collect()["is_init"][0].all()
