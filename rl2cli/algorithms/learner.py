@@ -12,7 +12,7 @@ from rl2cli.algorithms.adam import FlatAdam, FlatParameters
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.algorithms.compiled import LEAST_ROWS, CompilationError, CompiledStep, sources
 from rl2cli.algorithms.gradient_step import GradientStep
-from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer
+from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer, cut_reward
 from rl2cli.algorithms.replay import ReplayBatch, ReplayBuffer
 from rl2cli.algorithms.replay_options import ReplayOptions
 from rl2cli.algorithms.schedules import value_at
@@ -168,9 +168,7 @@ class ReplayLearner(nn.Module):
             self.normalizer.update(rows)
         if self.options.normalize_reward:
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
-            limit = self.options.clip_reward
-            reward = reward if limit is None else reward.clamp(-limit, limit)
-            self.reward_normalizer.update(reward, done, valid)
+            self.reward_normalizer.update(cut_reward(reward, self.options.clip_reward), done, valid)
 
     # --- compiling ---
 

@@ -100,6 +100,11 @@ def _child_name(key: str) -> str:
     return "key_" + key.replace("%", "%25").replace(".", "%2E")
 
 
+def cut_reward(reward: torch.Tensor, limit: float | None) -> torch.Tensor:
+    """Return `reward` cut to ± `limit`; as it is where that is None."""
+    return reward if limit is None else reward.clamp(-limit, limit)
+
+
 class RewardNormalizer(nn.Module):
     """Divides rewards by the running deviation of the discounted return of each environment.
 

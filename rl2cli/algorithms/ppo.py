@@ -19,7 +19,7 @@ from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.algorithms.compiled import LEAST_ROWS, CompilationError, CompiledStep, sources
 from rl2cli.algorithms.distributions import make_distribution
 from rl2cli.algorithms.gradient_step import GradientStep
-from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer
+from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer, cut_reward
 from rl2cli.algorithms.ppo_options import PPOOptions
 from rl2cli.algorithms.returns import explained_variance, generalized_advantage_estimation
 from rl2cli.algorithms.schedules import value_at
@@ -40,7 +40,7 @@ from rl2cli.keys import (
     map_observation,
 )
 from rl2cli.networks.base import BaseNetwork
-from rl2cli.spaces import allocate, mask_width
+from rl2cli.spaces import allocate, leaf_shape, mask_width, observation_leaves
 
 POLICY_OUTPUT = "policy_output"
 """[T, N, num_outputs]: what the policy's head gave when it acted; the old log-probabilities are computed from it."""
@@ -124,7 +124,8 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
-        self._rows_at_once = max(BYTES_AT_ONCE // (4 * _numel(allocate(task.observation_space, (1,)))), 1)
+        numbers = sum(math.prod(leaf_shape(leaf)) for _, leaf in observation_leaves(task.observation_space))
+        self._rows_at_once = max(BYTES_AT_ONCE // (4 * max(numbers, 1)), 1)
         mask = torch.zeros(0) if task.has_action_mask else None
         self._structure = Batch._make([allocate(task.observation_space, (0,)), *[torch.zeros(0)] * 5, mask])
         self._gradient_step = GradientStep(self._step, self, [self.optimizer], task.device)
@@ -202,7 +203,7 @@ class PPO(BaseAlgorithm):
         observation = self._normalize(trajectories[OBSERVATION])  # [T+1, N, *obs]
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
         length = len(reward)
-        value = self._values(observation, trajectories.get(STATE_VALUE))  # [T+1, N]
+        value = self._values(observation, length, trajectories.get(STATE_VALUE))  # [T+1, N]
         next_value = value[1:].clone()  # [T, N]
         final_index = trajectories[FINAL_INDEX]  # [K, 2]
         if len(final_index):
@@ -228,21 +229,19 @@ class PPO(BaseAlgorithm):
 
     def _scaled(self, reward: torch.Tensor) -> torch.Tensor:
         """Return raw rewards as they are learned from."""
-        reward = self._cut(reward)
+        reward = cut_reward(reward, self.options.clip_reward)
         return self.reward_normalizer(reward) if self.options.normalize_reward else reward
 
-    def _cut(self, reward: torch.Tensor) -> torch.Tensor:
-        limit = self.options.clip_reward
-        return reward if limit is None else reward.clamp(-limit, limit)
-
-    def _values(self, observation: Observation, known: torch.Tensor | None) -> torch.Tensor:
-        """Return V of `observation` [T+1, N, *obs], [T+1, N], of which all but the last may be `known` [T, N, 1]."""
+    def _values(self, observation: Observation, length: int, known: torch.Tensor | None) -> torch.Tensor:
+        """Return V of `observation` [T+1, N, *obs], [T+1, N]; all but the last may be `known` [T, N, 1]."""
         if known is not None:
             last = self._value(map_observation(lambda tensor: tensor[-1], observation))
             return torch.cat([known.squeeze(-1), last[None]])
         rows = map_observation(lambda tensor: tensor.flatten(0, 1), observation)  # [(T+1) * N, *obs]
-        parts = [self._value(part) for part in _pieces(rows, self._rows_at_once)]
-        return torch.cat(parts).view(-1, self.task.num_envs)
+        count = self._rows_at_once
+        slices = [slice(start, start + count) for start in range(0, (length + 1) * self.task.num_envs, count)]
+        parts = [self._value(map_observation(lambda tensor, part=part: tensor[part], rows)) for part in slices]
+        return torch.cat(parts).view(length + 1, -1)
 
     def _value(self, observation: Observation) -> torch.Tensor:
         """Return V of `observation` [B, *obs], [B]."""
@@ -384,7 +383,7 @@ class PPO(BaseAlgorithm):
             self.normalizer.update(rows)
         if self.options.normalize_reward:
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
-            self.reward_normalizer.update(self._cut(reward), done, valid)
+            self.reward_normalizer.update(cut_reward(reward, self.options.clip_reward), done, valid)
 
     def _check_finite(self, batch: Batch, metrics: torch.Tensor, norm: float) -> None:
         """Raise where a gradient's `norm` was not finite; the optimiser has left the parameters as they were."""
@@ -413,22 +412,6 @@ class PPO(BaseAlgorithm):
     def set_extra_state(self, state: dict[str, float]) -> None:
         """Take back `get_extra_state`; called by `load_state_dict`."""
         self.adaptive_factor = state["adaptive_factor"]
-
-
-def _pieces(observation: Observation, rows: int) -> Iterator[Observation]:
-    """Yield `observation` [B, *obs] in pieces of at most `rows` rows."""
-    for start in range(0, _length(observation), rows):
-        yield map_observation(lambda tensor, start=start: tensor[start : start + rows], observation)
-
-
-def _length(observation: Observation) -> int:
-    return _length(next(iter(observation.values()))) if isinstance(observation, dict) else len(observation)
-
-
-def _numel(observation: Observation) -> int:
-    if isinstance(observation, dict):
-        return sum(_numel(part) for part in observation.values())
-    return observation.numel()
 
 
 def _orthogonal(module: nn.Module, gain: float) -> None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rl2cli.algorithms.base import Task
+from rl2cli.algorithms.normalization import cut_reward
 from rl2cli.algorithms.prioritized import Priorities
 from rl2cli.algorithms.replay_options import ReplayOptions
 from rl2cli.algorithms.replay_segments import ReplaySegments
@@ -214,8 +215,7 @@ class ReplayBuffer:
 
     def _rewards(self, rows: Tensor) -> Tensor:
         """Return the rewards of `rows`, of any shape, as they are learned from."""
-        reward, limit = self._allocated().reward.take(rows), self.options.clip_reward
-        return reward if limit is None else reward.clamp(-limit, limit)
+        return cut_reward(self._allocated().reward.take(rows), self.options.clip_reward)
 
     # --- state ---
 
