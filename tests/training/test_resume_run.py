@@ -48,21 +48,34 @@ def _scalar_steps(folder: Path) -> dict[str, list[int]]:
     return {tag: [event.step for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
 
 
+PONG = {
+    "env": {"max_episode_steps": 30, "image_size": [20, 20], "atari": {"terminal_on_life_loss": True, "noop_max": 0}},
+    "network": {"name": "cnn", "channels": [4], "kernel_sizes": [4], "strides": [4]},
+    "algorithm": {"share_network": True, "clip_reward": 1.0},
+    "total_frames": 512,
+    "checkpoint": {"every": 128, "keep": 20},
+}
+
+
 @pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize(
-    ("env_id", "algorithm"),
+    ("env_id", "tables"),
     [
         ("CartPole-v1", {}),
-        ("CartPole-v1", {"normalize_observation": True, "normalize_reward": True, "adaptive_kl": 0.01}),
-        ("LunarLander-v3", {"learning_rate": {"start": 1e-3, "end": 0.0}}),
+        (
+            "CartPole-v1",
+            {"algorithm": {"normalize_observation": True, "normalize_reward": True, "adaptive_kl": 0.01}},
+        ),
+        ("LunarLander-v3", {"algorithm": {"learning_rate": {"start": 1e-3, "end": 0.0}}}),
         ("Pendulum-v1", {}),
+        ("ALE/Pong-v5", PONG),
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
-    tmp_path: Path, env_id: str, algorithm: dict[str, Any], overlap: bool
+    tmp_path: Path, env_id: str, tables: dict[str, Any], overlap: bool
 ) -> None:
-    tables: dict[str, Any] = {"checkpoint": {"every": 256, "keep": 20}, "evaluation": {"every": 700}}
-    settings = spec(env_id, 2048, algorithm=algorithm, overlap=overlap, **tables)
+    often: dict[str, Any] = {"checkpoint": {"every": 256, "keep": 20}, "evaluation": {"every": 700}}
+    settings = spec(env_id, **{"total_frames": 2048, "overlap": overlap, **often, **tables})
     run = train(tmp_path, settings)
     copy = _as_it_was(run)
     _resume(copy)
