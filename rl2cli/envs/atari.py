@@ -71,7 +71,7 @@ class AtariAdapter(BaseEnvAdapter):
         self._takes_lives = atari.terminal_on_life_loss
         self.observation_space = spaces.Box(0, 255, self._env.single_observation_space.shape, np.uint8)
         self.action_space = spaces.Discrete(len(self._env.ale.get_action_set()))
-        self.frame_stack = options.frame_stack
+        self.frame_skip, self.frame_stack = atari.frame_skip, options.frame_stack
         self._buffers = allocate_buffers(self.observation_space, self.num_envs, 0)
         self._lives = np.zeros(self.num_envs, np.int64)
         self._base_seeds = np.zeros(self.num_envs, np.int64)

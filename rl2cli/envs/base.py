@@ -62,6 +62,8 @@ class BaseEnvAdapter(ABC):
     steps_elsewhere: bool = False
     """Whether a step leaves Python to others meanwhile: native threads or other processes do the work."""
     has_action_mask: bool = False
+    frame_skip: int = 1
+    """Frames of the simulator in one step; shown beside the run's frames."""
     frame_stack: int = 1
     """Observations are the last so many frames along their first axis, the newest last; plain Box observations only.
 

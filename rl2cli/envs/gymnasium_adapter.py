@@ -59,6 +59,7 @@ class GymnasiumAdapter(BaseEnvAdapter):
         self.env = make(options, gymnasium.make, disable_env_checker=True, **drawing, **emulator)
         if options.atari is not None:
             self.env = AtariGame(self.env, options.atari, size)
+            self.frame_skip = options.atari.frame_skip
         elif size is not None or options.grayscale:
             self.env = ImageObservation(self.env, size, options.grayscale)
         if options.frame_stack > 1:

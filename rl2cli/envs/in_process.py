@@ -77,7 +77,7 @@ class InProcessBatch(BaseEnvAdapter):
         self.observation_space = observation_space(self._raw_space)
         self.action_space = first.action_space
         action_leaves(self.action_space)
-        self.resume = first.resume
+        self.resume, self.frame_skip = first.resume, first.frame_skip
         self.frame_stack = first.frame_stack if is_stacked(self.observation_space, first.frame_stack) else 1
         self.device = torch.device("cpu")
         raw, info = self._call(0, "reset", 0)

@@ -128,7 +128,8 @@ class _Worker:
     def describe(self) -> tuple[Any, ...]:
         """Return the spaces and what else the environments declare."""
         batch = self.batch
-        return batch.raw_space, batch.action_space, batch.mask_width, batch.resume, batch.frame_stack
+        declared = batch.resume, batch.frame_skip, batch.frame_stack
+        return batch.raw_space, batch.action_space, batch.mask_width, declared
 
     def attach(self) -> None:
         """Write into shared arrays from now on."""

@@ -97,7 +97,8 @@ class WorkerBatch(BaseEnvAdapter):
             self._workers.append(self._start(index, start, stop))
         self._receive_all()
         self._send("describe")
-        raw_space, self.action_space, mask_width, self.resume, self.frame_stack = self._receive_all()[0]
+        raw_space, self.action_space, mask_width, declared = self._receive_all()[0]
+        self.resume, self.frame_skip, self.frame_stack = declared
         self.has_action_mask = mask_width > 0
         self.observation_space = observation_space(raw_space)
         self._share(raw_space, mask_width)

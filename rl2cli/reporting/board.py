@@ -122,7 +122,7 @@ class Board:
         return [
             Line("progress", self._progress_bar(progress)),
             Line("frames", self._cells(_frame_cells(progress))),
-            Line("speed", self._cells(_speed_cells(progress))),
+            Line("speed", self._cells(_speed_cells(progress, self.facts.frame_skip))),
             Line("return", self._returns(progress)),
             Line("episodes", self._cells(_episode_cells(progress)), rank=2),
             *self._evaluation(progress, evaluations),
@@ -231,11 +231,12 @@ def _frame_cells(progress: Progress) -> list[Cell]:
     return [*cells, Cell(duration(progress.wall_seconds), "elapsed"), Cell(count(progress.iteration), "iteration")]
 
 
-def _speed_cells(progress: Progress) -> list[Cell]:
-    return [
+def _speed_cells(progress: Progress, frame_skip: int) -> list[Cell]:
+    cells = [
         Cell(rate(progress.frames_per_second_now), "now", "frames/s"),
         Cell(rate(progress.frames_per_second_mean), "mean"),
     ]
+    return cells if frame_skip == 1 else [*cells, Cell(count(frame_skip * progress.frames), "simulated")]
 
 
 def _episode_cells(progress: Progress) -> list[Cell]:

@@ -56,6 +56,8 @@ class RunFacts:
     """Each automatic choice as a sentence."""
     resumed_from: int | None = None
     """Frames of the checkpoint that this session goes on from."""
+    frame_skip: int = 1
+    """Frames of the simulator, or the emulator, in one frame of the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,7 @@ class _Session:
             threads=int(spec.threads),
             choices=self.parts.plan.choices,
             resumed_from=resumed_from,
+            frame_skip=self.parts.env.frame_skip,
         )
 
     def _write_run_json(self, checkpoint: Checkpoint | None) -> None:

@@ -25,7 +25,7 @@ def test_v5_games_need_no_preset(make: Make) -> None:
     assert isinstance(env, AtariAdapter)
     assert env.observation_space == spaces.Box(0, 255, (4, 84, 84), np.uint8)
     assert env.action_space == spaces.Discrete(6)
-    assert env.frame_stack == 4
+    assert (env.frame_skip, env.frame_stack) == (4, 4)
 
 
 def test_defaults_are_written_out() -> None:
@@ -131,7 +131,7 @@ def test_one_by_one_a_game_looks_the_same(make: Make) -> None:
     assert isinstance(single, InProcessBatch)
     assert single.observation_space == native.observation_space
     assert single.action_space == native.action_space
-    assert single.frame_stack == 4
+    assert (single.frame_skip, single.frame_stack) == (4, 4)
     for env in (single, native):
         env.reset(np.array([1]))
     for one, other in zip(walk(single, 60), walk(native, 60), strict=True):

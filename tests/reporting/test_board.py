@@ -47,6 +47,11 @@ def test_at_80_columns() -> None:
     ]
 
 
+def test_frames_of_the_simulator_are_shown_where_they_are_others() -> None:
+    line = drawn(facts=dataclasses.replace(FACTS, frame_skip=4))[3]
+    assert line == "│ speed       now 81,200 frames/s  mean 79,800          simulated 409,600      │"
+
+
 SAC_LOSSES = ("critic", "policy", "entropy", "temperature", "value", "critic_gradient_norm", "policy_gradient_norm")
 OFF_POLICY = dataclasses.replace(
     PROGRESS, metrics={**{f"loss/{name}": 1.5 for name in (*SAC_LOSSES, "learning_rate")}, **REPLAY}
