@@ -58,7 +58,7 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_happened(
     total = summary["frames"] + 256
     resume(str(run), view=make_view("quiet"), total_frames=total)
     whole = train(tmp_path, {**settings, "total_frames": total}, "whole")
-    learned = ("algorithm", "generators", "environments", "frames")
+    learned = ("algorithm", "generators", "collector", "frames")
     states = [{key: newest(each).state[key] for key in learned} for each in (run, whole)]
     assert list(differences(*states)) == []
     metrics = [[row for row in rows(each / "metrics.jsonl") if "loss/policy" in row] for each in (run, whole)]
