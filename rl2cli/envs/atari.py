@@ -21,12 +21,18 @@ from rl2cli.spaces import Array, action_array
 
 MOST_FRAMES = 108_000
 """Emulator frames of the longest episode: half an hour of play, as in Gymnasium's v5 environments."""
+SERIES_STEPS = 5_000
+"""Steps of a game after which its next episode begins with a new seed.
+
+To seed a game ale_py loads it anew, which takes as long as hundreds of steps. So several episodes follow from one seed;
+to restore a running one, all since the seed are played again, thousands of steps a second.
+"""
 _TRIM = 4096
-"""Logged steps after which those of finished episodes are dropped, at first."""
+"""Logged steps after which those of finished series are dropped, at first."""
 
 
 class AtariAdapter(BaseEnvAdapter):
-    """N games that are stepped together; each episode has a seed of its own, so running ones can be played again.
+    """N games that are stepped together; each has seeds of its own, so running episodes can be played again.
 
     Frames are skipped in the emulator and nowhere else. Rewards are the game's own score.
     """
@@ -75,8 +81,8 @@ class AtariAdapter(BaseEnvAdapter):
         self._buffers = allocate_buffers(self.observation_space, self.num_envs, 0)
         self._lives = np.zeros(self.num_envs, np.int64)
         self._base_seeds = np.zeros(self.num_envs, np.int64)
-        self._episodes = np.zeros(self.num_envs, np.int64)
-        self._began = np.zeros(self.num_envs, np.int64)  # number of the step that was each episode's first
+        self._series = np.zeros(self.num_envs, np.int64)  # how often each game has been seeded since its reset
+        self._began = np.zeros(self.num_envs, np.int64)  # number of the first step after that
         self._log: list[Array] = []  # actions [N] of steps self._dropped, self._dropped + 1, ...
         self._dropped = 0
         self._trim_at = _TRIM
@@ -86,13 +92,13 @@ class AtariAdapter(BaseEnvAdapter):
         chosen = np.ones(self.num_envs, np.bool_) if mask is None else np.asarray(mask, np.bool_)
         seeds = np.arange(self.num_envs) if seed is None else np.asarray(seed)
         self._base_seeds[chosen] = seeds[chosen]
-        self._episodes[chosen] = 0
-        self._begin(chosen)
+        self._series[chosen] = 0
+        self._begin(chosen, seeded=chosen)
         return self._buffers.observation.tensors, {}
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step of `frame_skip` emulator frames in every game."""
-        actions = action_array(action).astype(np.int32)  # a copy: it is logged
+        actions = action_array(action).astype(np.uint8)  # a copy: it is logged
         lives = self._lives.copy()
         self._advance(actions)
         self._log.append(actions)
@@ -104,42 +110,44 @@ class AtariAdapter(BaseEnvAdapter):
             step.life_lost = torch.from_numpy((self._lives < lives) & ~done)
         if ended:
             buffers.final.write_batch(buffers.observation.arrays[0])
-            self._episodes[done] += 1
-            self._begin(done)
+            new_series = done & (self._dropped + len(self._log) - self._began >= SERIES_STEPS)
+            self._series[new_series] += 1
+            self._begin(done, seeded=new_series)
         if len(self._log) >= self._trim_at:
             self._trim()
         return step
 
     def get_state(self) -> dict[str, Any] | None:
-        """Return what restores the running episodes: seeds, actions since each began, a hash of each observation."""
-        log = np.array(self._log, np.int32).reshape(-1, self.num_envs)
+        """Return what restores the running episodes: seeds, all actions since them, a hash of each observation."""
+        log = np.array(self._log, np.uint8).reshape(-1, self.num_envs)
         began = self._began - self._dropped
         return {
             "base_seed": self._base_seeds.copy(),
-            "episode": self._episodes.copy(),
+            "series": self._series.copy(),
             "hash": self._buffers.observation.hashes(),
             "length": len(log) - began,
             "actions": np.concatenate([log[start:, index] for index, start in enumerate(began)]),
         }
 
     def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
-        """Play the running episodes again, side by side, each from such a step that all arrive together."""
-        self._base_seeds[...], self._episodes[...] = state["base_seed"], state["episode"]
+        """Play everything since the last seeds again, side by side, each from such a step that all arrive together."""
+        self._base_seeds[...], self._series[...] = state["base_seed"], state["series"]
         lengths: Array = np.asarray(state["length"])
         longest = int(lengths.max())
-        log = np.zeros((longest, self.num_envs), np.int32)
+        log = np.zeros((longest, self.num_envs), np.uint8)
         for index, actions in enumerate(np.split(np.asarray(state["actions"]), np.cumsum(lengths)[:-1])):
             log[longest - len(actions) :, index] = actions
-        self._begin(np.ones(self.num_envs, np.bool_))
+        none = np.zeros(self.num_envs, np.bool_)
+        self._begin(~none, seeded=~none)
         for t, actions in enumerate(log):
+            starts = lengths == longest - t
             if t:
-                self._begin(lengths == longest - t)
+                self._begin(starts, seeded=starts)
             self._advance(actions)
-            early = (self._buffers.terminated | self._buffers.truncated) & (lengths >= longest - t)
-            if early.any():
-                raise EnvironmentFault(f"environment {early.argmax()} ended its episode early when it was replayed")
+            ended = (self._buffers.terminated | self._buffers.truncated) & (lengths >= longest - t)
+            self._begin(ended, seeded=none)
         if longest:
-            self._begin(lengths == 0)
+            self._begin(lengths == 0, seeded=lengths == 0)
         self._log, self._dropped, self._began = list(log), 0, longest - lengths
         different = (self._buffers.observation.hashes() != state["hash"]).any(1)
         if different.any():
@@ -155,24 +163,25 @@ class AtariAdapter(BaseEnvAdapter):
         if hasattr(self, "_env"):
             del self._env
 
-    def _begin(self, chosen: Array) -> None:
-        """Start the next episode of the games in `chosen` [N] bool, each with its own seed."""
-        which = np.flatnonzero(chosen)
-        if not len(which):
+    def _begin(self, chosen: Array, seeded: Array) -> None:
+        """Start the next episode of the games in `chosen` [N] bool, those in `seeded` with a seed."""
+        if not chosen.any():
             return
-        seeds = [episode_seed(int(self._base_seeds[index]), int(self._episodes[index])) for index in which]
+        seeds: Array = np.full(self.num_envs, -1, np.int64)  # which ale_py takes as none
+        for index in np.flatnonzero(seeded):
+            seeds[index] = episode_seed(int(self._base_seeds[index]), int(self._series[index]))
         try:
-            observation, info = self._env.reset(seed=np.array(seeds, np.int64), options={"reset_mask": chosen})
+            observation, info = self._env.reset(seed=seeds[chosen], options={"reset_mask": chosen})
         except Exception as error:
             raise self._fault("reset", error) from error
         self._buffers.observation.write_batch(observation)
         self._lives[...] = info["lives"]
-        self._began[which] = self._dropped + len(self._log)
+        self._began[seeded] = self._dropped + len(self._log)
 
     def _advance(self, actions: Array) -> None:
         """Take one step in every game; the buffers and lives show what came of it."""
         try:
-            observation, reward, terminated, truncated, info = self._env.step(actions)
+            observation, reward, terminated, truncated, info = self._env.step(actions.astype(np.int32))
         except Exception as error:
             raise self._fault("step", error) from error
         buffers = self._buffers

@@ -17,7 +17,7 @@ from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.spec import dump_spec, load_spec_dict
 
 PONG = "ALE/Pong-v5"
-SHORT = {"max_episode_steps": 25, "image_size": [12, 10]}
+SHORT = {"max_episode_steps": 15, "image_size": [12, 10]}
 
 
 def test_v5_games_need_no_preset(make: Make) -> None:
@@ -44,16 +44,16 @@ def test_other_environments_have_no_atari_table() -> None:
         load_spec_dict({"total_frames": 1000, "env": {"id": "CartPole-v1", "atari": {}}})
 
 
-@pytest.mark.parametrize("options", [{}, {"frame_stack": 1, "grayscale": False}, {"atari": {"noop_max": 0}}])
+@pytest.mark.parametrize("options", [{"atari": {"noop_max": 0}}, {"frame_stack": 1, "grayscale": False}])
 def test_the_contract_is_kept_over_many_episodes(make: Make, options: dict[str, object]) -> None:
-    assert check_adapter(make(PONG, 3, **{**SHORT, **options}), steps=60) == []
+    assert check_adapter(make(PONG, 2, **{**SHORT, **options}), steps=32) == []
 
 
 def test_a_seed_gives_an_environment_the_same_episodes_whoever_is_beside_it(make: Make) -> None:
     wide, narrow = make(PONG, 3, **SHORT), make(PONG, 1, **SHORT)
     wide.reset(np.array([7, 8, 9]))
     narrow.reset(np.array([8]))
-    for action in random_actions(wide, 60):
+    for action in random_actions(wide, 32):
         left, right = wide.step(action), narrow.step(action[1:2])
         assert torch.equal(left.observation[1:2], right.observation)  # type: ignore[index]  # a tensor
         assert left.reward[1] == right.reward[0]
@@ -63,15 +63,17 @@ def test_a_seed_gives_an_environment_the_same_episodes_whoever_is_beside_it(make
 def test_running_episodes_are_restored_exactly(make: Make) -> None:
     env, other = make(PONG, 3, **SHORT), make(PONG, 3, **SHORT)
     env.reset(np.array([1, 2, 3]))
+    for action in random_actions(env, 15):
+        env.step(action)
     env.reset(np.array([4, 5, 6]), np.array([False, True, False]))  # the episodes end at different times now
-    for action in random_actions(env, 10):
+    for action in random_actions(env, 8):
         env.step(action)
     env.reset(np.array([7, 7, 7]), np.array([False, False, True]))
     state = env.get_state()
     assert state is not None
-    assert state["length"].tolist() == [10, 10, 0]
+    assert state["length"].tolist() == [23, 8, 0]  # the first one is in its second episode from one seed
     observation, _ = other.set_state(state)
-    assert_same_steps(walk(env, 60), walk(other, 60))
+    assert_same_steps(walk(env, 24), walk(other, 24))
     again, _ = other.set_state(state)
     assert torch.equal(observation, again)  # type: ignore[arg-type]  # tensors
 
@@ -90,25 +92,28 @@ def test_a_restore_that_is_not_exact_is_refused(make: Make) -> None:
 
 def test_long_logs_are_trimmed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rl2cli.envs.atari._TRIM", 8)
+    monkeypatch.setattr("rl2cli.envs.atari.SERIES_STEPS", 20)  # so every second episode of 15 steps has a new seed
     env = make(PONG, 2, **SHORT)
     assert isinstance(env, AtariAdapter)
     env.reset(np.array([1, 2]))
-    for action in random_actions(env, 70):
+    for action in random_actions(env, 50):
         env.step(action)
-    assert len(env._log) <= 2 * 25 + 8
+    assert len(env._log) <= 2 * 30 + 8
     state = env.get_state()
     assert state is not None
     assert state["length"].tolist() == [20, 20]
+    assert state["series"].tolist() == [1, 1]
     other = make(PONG, 2, **SHORT)
     other.set_state(state)
-    assert_same_steps(walk(env, 30), walk(other, 30))
+    assert_same_steps(walk(env, 20), walk(other, 20))
 
 
 def test_returns_are_the_game_s_own_score(make: Make) -> None:
     env = make("ALE/Breakout-v5", 2, image_size=[12, 10])
     env.reset(np.array([1, 2]))
-    rewards = torch.stack([step.reward for step in walk(env, 400)])
-    assert rewards.max() > 1.0 or rewards.sum() > 0  # upper bricks are worth 4 and 7
+    rewards = torch.stack([step.reward for step in walk(env, 200)])
+    assert rewards.sum() > 0.0
+    assert (rewards == rewards.round()).all()
 
 
 def test_a_lost_life_is_an_end_for_learning_only(make: Make) -> None:

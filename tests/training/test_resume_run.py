@@ -49,11 +49,17 @@ def _scalar_steps(folder: Path) -> dict[str, list[int]]:
 
 
 PONG = {
-    "env": {"max_episode_steps": 30, "image_size": [20, 20], "atari": {"terminal_on_life_loss": True, "noop_max": 0}},
+    "env": {
+        "num_envs": 4,
+        "max_episode_steps": 20,
+        "image_size": [20, 20],
+        "atari": {"terminal_on_life_loss": True, "noop_max": 0},
+    },
     "network": {"name": "cnn", "channels": [4], "kernel_sizes": [4], "strides": [4]},
-    "algorithm": {"share_network": True, "clip_reward": 1.0},
-    "total_frames": 512,
+    "algorithm": {"rollout_length": 32, "share_network": True, "clip_reward": 1.0},
+    "total_frames": 384,
     "checkpoint": {"every": 128, "keep": 20},
+    "evaluation": {"every": 384},
 }
 
 
