@@ -192,7 +192,7 @@ class CompiledStep:
     def eager_seconds(self) -> float:
         """Return what a step of `rows` rows takes here now without compiled code; the state is as before."""
         with self._trial():
-            return _least_seconds(lambda: self.take_eagerly(*self._examples))
+            return least_seconds(lambda: self.take_eagerly(*self._examples))
 
     def arithmetic_seconds(self) -> float:
         """Return about what the products of matrices take in that, which the same library does for compiled code."""
@@ -202,7 +202,7 @@ class CompiledStep:
             self.take_eagerly(*self._examples)
         products = float(counter.get_total_flops()) / (2 * TIMED_SIZE**3)
         matrix = torch.ones(TIMED_SIZE, TIMED_SIZE)
-        return _least_seconds(lambda: matrix @ matrix) * products
+        return least_seconds(lambda: matrix @ matrix) * products
 
     @contextmanager
     def _trial(self) -> Iterator[None]:
@@ -291,7 +291,8 @@ class CompiledStep:
                 raise CompilationError(f"the step reads {name}, which none of its parts holds")
 
 
-def _least_seconds(call: Callable[[], object]) -> float:
+def least_seconds(call: Callable[[], object]) -> float:
+    """Return the least time that `call` took, of a few."""
     taken = []
     for _ in range(TIMED_CALLS):
         start = time.perf_counter()

@@ -19,15 +19,12 @@ from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
-from rl2cli.training.precision import choose_precision, set_precision
+from rl2cli.training.precision import LARGE_NETWORK, choose_precision, set_precision
 from rl2cli.training.room import require_room
 from rl2cli.training.seeding import derive_seed, make_generator
 
 if TYPE_CHECKING:
     from gymnasium import spaces
-
-LARGE_NETWORK = 300_000
-"""Parameters from which more than one thread, and a GPU, pay."""
 
 
 CORES_FOR_BOTH = 4

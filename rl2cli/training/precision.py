@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
+from rl2cli.algorithms.compiled import least_seconds
 from rl2cli.keys import Observation, map_observation
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.spaces import allocate
@@ -15,11 +13,10 @@ from rl2cli.spec.model import RunSpec
 
 ROWS = 256
 """Observations of the measurement."""
-TIMED_CALLS = 3
 WORTH = 1.15
 """How many times as fast bfloat16 must be to be chosen."""
 LARGE_NETWORK = 300_000
-"""Parameters from which it is measured; smaller products gain nothing."""
+"""Parameters from which bfloat16, more than one thread, and a GPU can pay; smaller products gain nothing."""
 
 
 def choose_precision(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[str, str | None]:
@@ -75,16 +72,7 @@ def _seconds(network: BaseNetwork, dtype: torch.dtype) -> float:
             torch.cuda.synchronize(device)
 
     try:
-        return _least_seconds(call)
+        call()
+        return least_seconds(call)
     finally:
         network.compute_dtype = before
-
-
-def _least_seconds(call: Callable[[], None]) -> float:
-    call()
-    taken = []
-    for _ in range(TIMED_CALLS):
-        start = time.perf_counter()
-        call()
-        taken.append(time.perf_counter() - start)
-    return min(taken)

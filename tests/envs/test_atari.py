@@ -108,12 +108,11 @@ def test_long_logs_are_trimmed(make: Make, monkeypatch: pytest.MonkeyPatch) -> N
     assert_same_steps(walk(env, 20), walk(other, 20))
 
 
-def test_returns_are_the_game_s_own_score(make: Make) -> None:
-    env = make("ALE/Breakout-v5", 2, image_size=[12, 10])
+def test_rewards_are_the_game_s_own_score(make: Make) -> None:
+    env = make("ALE/MsPacman-v5", 2, image_size=[12, 10])
     env.reset(np.array([1, 2]))
     rewards = torch.stack([step.reward for step in walk(env, 200)])
-    assert rewards.sum() > 0.0
-    assert (rewards == rewards.round()).all()
+    assert rewards.max() >= 10.0  # a dot; cut to 1 it would not be
 
 
 def test_a_lost_life_is_an_end_for_learning_only(make: Make) -> None:
