@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -19,10 +20,12 @@ from rl2cli.algorithms.schedules import value_at
 from rl2cli.errors import NonFiniteError
 from rl2cli.keys import DONE, OBSERVATION, REWARD, VALID, Observation, Trajectories, map_observation
 from rl2cli.networks.base import BaseNetwork
-from rl2cli.spaces import action_dtype, action_shape, allocate, mask_width
+from rl2cli.spaces import action_dtype, action_shape, allocate, leaf_shape, mask_width, observation_leaves
 
 STEPS_SAMPLED_TOGETHER = 64
-"""Batches drawn from the buffer at once, where no step changes what the next one draws."""
+"""Batches drawn from the buffer at once, at most, where no step changes what the next one draws."""
+NUMBERS_SAMPLED_TOGETHER = 1 << 24
+"""In the observations of those batches, at most: those of images take memory."""
 
 NOT_IN_THE_STEP = {*ReplayOptions.model_fields} - {"batch_size", "max_grad_norm", "adam_epsilon"}
 """Shared options that are no part of a gradient step's code: runs that differ in these share what was compiled."""
@@ -67,6 +70,8 @@ class ReplayLearner(nn.Module):
         self.frames = self.updates = 0
         self.latest: dict[str, float] = {}
         self._step = step
+        numbers = sum(math.prod(leaf_shape(leaf)) for _, leaf in observation_leaves(task.observation_space))
+        self._at_once = min(max(NUMBERS_SAMPLED_TOGETHER // (self.rows * max(numbers, 1)), 1), STEPS_SAMPLED_TOGETHER)
         self._structure = self._example_batch(LEAST_ROWS)
         self._tensors = len(self._structure.tensors())
         self._gradient_step = GradientStep(self._take, algorithm, parts, task.device)
@@ -121,15 +126,14 @@ class ReplayLearner(nn.Module):
 
     def _batches(self, calls: int) -> Iterator[tuple[ReplayBatch, torch.Tensor]]:
         """Yield what each call of the step learns from, and where it lies in the buffer."""
-        at_once = 1 if self.options.prioritized else STEPS_SAMPLED_TOGETHER
+        at_once = 1 if self.options.prioritized else self._at_once
         importance = value_at(self.options.importance_exponent, self.frames, self.task.total_frames)
         while calls:
             now = min(calls, at_once)
             batch, index = self.buffer.sample(now * self.rows, self.generators["replay"], importance)
-            batch = self._normalize(batch)
             for start in range(0, now * self.rows, self.rows):
                 rows = slice(start, start + self.rows)
-                yield (batch.select(rows), index[rows]) if now > 1 else (batch, index)
+                yield (self._normalize(batch.select(rows)), index[rows]) if now > 1 else (self._normalize(batch), index)
             calls -= now
 
     def _normalize(self, batch: ReplayBatch) -> ReplayBatch:
@@ -213,7 +217,7 @@ class ReplayLearner(nn.Module):
             return tensor.uniform_(-1.0, 1.0, generator=generator) if tensor.is_floating_point() else tensor
 
         def observation() -> Observation:
-            return map_observation(noise, allocate(task.observation_space, (rows,)))
+            return self.normalize(map_observation(noise, allocate(task.observation_space, (rows,))))
 
         space = task.action_space
         mask = torch.ones(rows, mask_width(space), dtype=torch.bool) if task.has_action_mask else None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import nn
@@ -13,6 +15,12 @@ from rl2cli.keys import Observation
 CLIP = 10.0
 """Normalised numbers are cut here, as in VecNormalize (Stable-Baselines3) and OpenAI baselines."""
 EPSILON = 1e-8
+IMAGE_CLIP = 5.0
+"""The same for pixels, as in Burda et al. 2018, Exploration by random network distillation, arXiv 1810.12894."""
+LEAST_DEVIATION = 4.0
+"""Of 255, added to a pixel's deviation: one that has hardly ever changed is not blown up when it does."""
+IMAGES_AT_ONCE = 128
+"""Images of one update, evenly spaced, that the statistics take in: neighbours are alike, and all take memory."""
 
 
 class RunningMoments(nn.Module):
@@ -50,8 +58,9 @@ class RunningMoments(nn.Module):
 
 
 class ObservationNormalizer(nn.Module):
-    """Standardises the float leaves of an observation; images, discrete and binary leaves pass through.
+    """Standardises the float leaves and images of an observation; discrete and binary leaves pass through.
 
+    Images are uint8 with at least two axes; each pixel has a mean and a deviation of its own, as each number has.
     The statistics stay as they are until `update`, so acting, learning and evaluation see the same ones.
     """
 
@@ -62,21 +71,26 @@ class ObservationNormalizer(nn.Module):
         super().__init__()
         self.children_by_key = nn.ModuleDict()
         self.moments: RunningMoments | None = None
+        self.is_image = False
         if isinstance(space, spaces.Dict):
             for key, child in space.spaces.items():
                 self.children_by_key[_child_name(key)] = ObservationNormalizer(child, device)
-        elif isinstance(space, spaces.Box) and space.dtype is not None and space.dtype.kind == "f":
-            self.moments = RunningMoments(space.shape, device)
-            self.register_buffer("shift", torch.zeros(space.shape, device=device))
-            self.register_buffer("scale", torch.ones(space.shape, device=device))
+        elif isinstance(space, spaces.Box) and space.dtype is not None:
+            self.is_image = space.dtype == np.uint8 and len(space.shape) >= 2
+            if self.is_image or space.dtype.kind == "f":
+                self.moments = RunningMoments(space.shape, device)
+                self.register_buffer("shift", torch.zeros(space.shape, device=device))
+                first = 1.0 / 255.0 if self.is_image else 1.0
+                self.register_buffer("scale", torch.full(space.shape, first, device=device))
 
     def forward(self, observation: Observation) -> Observation:
-        """Return (observation - mean) / deviation, cut to ±10, for [B, *obs] or [T, N, *obs]."""
+        """Return (observation - mean) / deviation for [B, *obs] or [T, N, *obs], float32, cut to ±10, images to ±5."""
         if isinstance(observation, dict):
             return {key: self._child(key)(value) for key, value in observation.items()}
         if self.moments is None:
             return observation
-        return torch.addcmul(self.shift, observation, self.scale).clamp_(-CLIP, CLIP)
+        limit = IMAGE_CLIP if self.is_image else CLIP
+        return torch.addcmul(self.shift, observation.float(), self.scale).clamp_(-limit, limit)
 
     def update(self, observation: Observation) -> None:
         """Take in a batch of raw observations [B, *obs]."""
@@ -84,8 +98,11 @@ class ObservationNormalizer(nn.Module):
             for key, value in observation.items():
                 self._child(key).update(value)
         elif self.moments is not None:
+            if self.is_image:
+                observation = observation[:: math.ceil(len(observation) / IMAGES_AT_ONCE) or 1]
             self.moments.update(observation)
-            scale = (self.moments.variance + EPSILON).rsqrt()
+            deviation = (self.moments.variance + EPSILON).sqrt()
+            scale = (deviation + LEAST_DEVIATION if self.is_image else deviation).reciprocal()
             self.scale.copy_(scale)
             self.shift.copy_(-self.moments.mean * scale)
 

@@ -200,14 +200,14 @@ class PPO(BaseAlgorithm):
 
         Everything is computed with the weights and statistics that acted; rows that were no frame are left out.
         """
-        observation = self._normalize(trajectories[OBSERVATION])  # [T+1, N, *obs]
+        observation = trajectories[OBSERVATION]  # [T+1, N, *obs], standardised as late as can be: images take memory
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
         length = len(reward)
         value = self._values(observation, length, trajectories.get(STATE_VALUE))  # [T+1, N]
         next_value = value[1:].clone()  # [T, N]
         final_index = trajectories[FINAL_INDEX]  # [K, 2]
         if len(final_index):
-            final_value = self._value(self._normalize(trajectories[FINAL_OBSERVATION]))
+            final_value = self._value(trajectories[FINAL_OBSERVATION])
             next_value[final_index[:, 0], final_index[:, 1]] = final_value
         reward = self._scaled(reward)
         advantage = self._advantage(reward, value[:-1], next_value, trajectories)
@@ -244,9 +244,9 @@ class PPO(BaseAlgorithm):
         return torch.cat(parts).view(length + 1, -1)
 
     def _value(self, observation: Observation) -> torch.Tensor:
-        """Return V of `observation` [B, *obs], [B]."""
+        """Return V of the raw `observation` [B, *obs], [B]."""
         network = self.policy if self.critic is None else self.critic
-        value: torch.Tensor = self.value_head(network(observation)).squeeze(-1)
+        value: torch.Tensor = self.value_head(network(self._normalize(observation))).squeeze(-1)
         return value
 
     def _advantage(
@@ -276,7 +276,8 @@ class PPO(BaseAlgorithm):
             yield shuffled.select(slice(start, end))
 
     def _learn(self, batch: Batch, clip_coef: torch.Tensor, entropy_coef: torch.Tensor) -> torch.Tensor:
-        """Take one gradient step; return the METRICS of this minibatch before it."""
+        """Take one gradient step on raw observations; return the METRICS of this minibatch before it."""
+        batch = batch._replace(observation=self._normalize(batch.observation))
         metrics = self._gradient_step(clip_coef, entropy_coef, *batch.tensors())
         if metrics.is_cpu:
             self._check_finite(batch, metrics, metrics[GRADIENT_NORM].item())
@@ -319,7 +320,7 @@ class PPO(BaseAlgorithm):
             return noise(*tensor.shape) if tensor.is_floating_point() else tensor
 
         task = self.task
-        observation = map_observation(fill, allocate(task.observation_space, (rows,)))
+        observation = self._normalize(map_observation(fill, allocate(task.observation_space, (rows,))))
         mask = torch.ones(rows, mask_width(task.action_space), dtype=torch.bool) if task.has_action_mask else None
         outputs = self.policy_head(self.policy(observation))
         action = self.distribution.sample(outputs, self.log_std, generator, mask)
@@ -349,7 +350,7 @@ class PPO(BaseAlgorithm):
         low, high = 1.0 - clip_coef, 1.0 + clip_coef
         clipped = torch.clamp(ratio, low, high)
         policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()
-        value = self._value(batch.observation) if self.critic is not None else self.value_head(features).squeeze(-1)
+        value = self.value_head(features if self.critic is None else self.critic(batch.observation)).squeeze(-1)
         value_loss = self._value_loss(value, batch)
         entropy_mean = entropy.mean()
         loss = policy_loss + self.options.value_coef * value_loss - entropy_coef * entropy_mean

@@ -62,7 +62,9 @@ class PPOOptions(Options):
         "[rsl_rl: divided by 1.5 above twice, multiplied below half of it].",
     )
     normalize_observation: bool = Field(
-        False, description="Standardise observations by their running mean and deviation [37, continuous detail 5]."
+        False,
+        description="Standardise observations, images too, by their running mean and deviation "
+        "[37, continuous detail 5].",
     )
     normalize_reward: bool = Field(
         False, description="Divide rewards by the running deviation of the discounted return [37, continuous detail 7]."

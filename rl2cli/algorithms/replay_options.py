@@ -50,7 +50,8 @@ class ReplayOptions(Options):
     max_grad_norm: NotNegative = Field(0.0, description="Longest gradient, by Euclidean norm; 0 for any length [SB3].")
     gamma: Fraction = Field(0.99, description="Discount per frame [SAC].")
     normalize_observation: bool = Field(
-        False, description="Standardise observations by their running mean and deviation, when they are sampled."
+        False,
+        description="Standardise observations, images too, by their running mean and deviation, when they are sampled.",
     )
     normalize_reward: bool = Field(
         False, description="Divide rewards by the running deviation of the discounted return, when they are sampled."

@@ -51,10 +51,10 @@ class CNN(BaseNetwork):
     def forward(self, observation: Observation, extra: torch.Tensor | None = None) -> torch.Tensor:
         """Return features [B, out_features]."""
         assert isinstance(observation, torch.Tensor)
-        planes = self.images(observation)
+        planes, scale = self.images(observation), self.images.scale(observation)
         for index, layer in enumerate(self.convolutions):
             assert isinstance(layer, nn.Conv2d)
-            weight = layer.weight * self.images.scale if index == 0 else layer.weight
+            weight = layer.weight * scale if index == 0 and scale != 1.0 else layer.weight
             planes = self.activation(F.conv2d(planes, weight, layer.bias, layer.stride))
         features = planes.flatten(1)
         if extra is not None:

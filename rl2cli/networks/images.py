@@ -35,8 +35,6 @@ class ImageInput:
                 hint='name = "mlp" under [network] takes vectors, "multi" a Dict of both',
             )
         assert isinstance(space, spaces.Box)
-        self.scale = 1.0 / 255.0 if space.dtype == np.uint8 else 1.0
-        """What planes have to be multiplied by, which is cheaper in the weights of the first layer."""
         if space.dtype != np.uint8 and not (space.low.min() >= 0.0 and space.high.max() <= 1.0):
             raise UsageError(
                 f"the {network} network takes images of floats in [0, 1]; this space goes from {space.low.min():g} to "
@@ -65,6 +63,13 @@ class ImageInput:
         elif images.is_cpu:  # half the time of letting `to` change the layout
             images = torch.stack(images.unbind(1), -1).movedim(3, 1)
         return images.to(torch.float32, memory_format=torch.channels_last)
+
+    def scale(self, images: torch.Tensor) -> float:
+        """Return what planes of `images` are to be multiplied by, which is cheaper in the weights of the first layer.
+
+        Images of bytes that come as floats have been standardised.
+        """
+        return 1.0 if images.is_floating_point() else 1.0 / 255.0
 
 
 def is_image(space: spaces.Space[Any]) -> bool:

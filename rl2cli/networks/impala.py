@@ -37,7 +37,7 @@ class IMPALA(BaseNetwork):
     def forward(self, observation: Observation, extra: torch.Tensor | None = None) -> torch.Tensor:
         """Return features [B, out_features]."""
         assert isinstance(observation, torch.Tensor)
-        planes, scale = self.images(observation), self.images.scale
+        planes, scale = self.images(observation), self.images.scale(observation)
         for section in self.sections:
             planes, scale = section(planes, scale), 1.0
         features = planes.relu().flatten(1)

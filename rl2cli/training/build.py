@@ -19,7 +19,7 @@ from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
-from rl2cli.training.precision import LARGE_NETWORK, choose_precision, set_precision
+from rl2cli.training.precision import choose_precision, is_large, set_precision
 from rl2cli.training.room import require_room
 from rl2cli.training.seeding import derive_seed, make_generator
 
@@ -82,12 +82,12 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
     except BaseException:
         env.close()
         raise
-    threads, thread_choice = choose_threads(plan.spec, algorithm)
+    overlap, overlap_choice = choose_overlap(plan.spec, algorithm, env)
+    threads, thread_choice = choose_threads(plan.spec.model_copy(update={"overlap": overlap}), algorithm)
     torch.set_num_threads(threads)
     precision, precision_choice = choose_precision(plan.spec, algorithm)
     set_precision(algorithm, precision)
     compiled, compile_choice = choose_compilation(plan.spec, algorithm, announce)
-    overlap, overlap_choice = choose_overlap(plan.spec, algorithm, env)
     settled = {"device": str(device), "threads": threads, "precision": precision, "compile": compiled}
     settled["overlap"] = overlap
     explicit = plan.spec.model_copy(update=settled)
@@ -153,14 +153,19 @@ def on_this_machine(spec: RunSpec) -> tuple[RunSpec, list[str]]:
 
 
 def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | None]:
-    """Return torch's thread count and, where it was automatic, a sentence about it."""
+    """Return torch's thread count and, where it was automatic, a sentence about it; `overlap` has to be settled."""
     if spec.threads != "auto":
         return spec.threads, None
-    parameters = sum(parameter.numel() for parameter in algorithm.parameters())
-    if parameters <= LARGE_NETWORK:
-        return 1, f"1 thread: {parameters:,} parameters are few"
-    threads = available_cores()
-    return threads, f"{threads} threads: {parameters:,} parameters are many"
+    if not is_large(algorithm):
+        return 1, "1 thread: the network is small"
+    cores = available_cores()
+    if spec.overlap is True and algorithm.task.device.type == "cpu" and cores > 1:
+        return cores // 2, f"{_threads(cores // 2)}: the other cores step the environments"
+    return cores, f"{_threads(cores)}: the network is large"
+
+
+def _threads(count: int) -> str:
+    return "1 thread" if count == 1 else f"{count} threads"
 
 
 def choose_overlap(spec: RunSpec, algorithm: BaseAlgorithm, env: BaseEnvAdapter) -> tuple[bool, str | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from torch import nn
 
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.algorithms.compiled import least_seconds
@@ -16,7 +17,7 @@ ROWS = 256
 WORTH = 1.15
 """How many times as fast bfloat16 must be to be chosen."""
 LARGE_NETWORK = 300_000
-"""Parameters from which bfloat16, more than one thread, and a GPU can pay; smaller products gain nothing."""
+"""Parameters from which bfloat16 and more than one thread can pay; smaller products gain nothing."""
 
 
 def choose_precision(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[str, str | None]:
@@ -29,7 +30,7 @@ def choose_precision(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[str, str 
     if spec.precision != "auto":
         return spec.precision, None
     networks = _networks(algorithm)
-    if not networks or sum(parameter.numel() for parameter in networks[0].parameters()) < LARGE_NETWORK:
+    if not networks or not is_large(networks[0]):
         return "float32", None
     if not has_bfloat16_units(algorithm.task.device):
         return "float32", "float32: no units for bfloat16 here"
@@ -43,6 +44,12 @@ def set_precision(algorithm: BaseAlgorithm, precision: str) -> None:
     """Have every network of `algorithm` compute in `precision`; parameters, heads and losses stay float32."""
     for network in _networks(algorithm):
         network.compute_dtype = getattr(torch, precision)
+
+
+def is_large(module: nn.Module) -> bool:
+    """Return whether `module` multiplies much: many parameters, or convolutions, which use theirs at many places."""
+    convolves = any(isinstance(part, (nn.Conv1d, nn.Conv2d, nn.Conv3d)) for part in module.modules())
+    return convolves or sum(parameter.numel() for parameter in module.parameters()) > LARGE_NETWORK
 
 
 def has_bfloat16_units(device: torch.device) -> bool:

@@ -57,6 +57,25 @@ def test_outliers_are_cut() -> None:
     )
 
 
+def test_pixels_are_standardised_with_a_floor_under_their_deviation() -> None:
+    normalizer = ObservationNormalizer(spaces.Box(0, 255, (1, 2), np.uint8), CPU)
+    images = torch.tensor([[[10, 100]], [[10, 112]]], dtype=torch.uint8)
+    torch.testing.assert_close(normalizer(images), images / 255.0)  # until there are statistics
+    normalizer.update(images)  # means 10 and 106, deviations 0 and 6, 4 added to each
+    torch.testing.assert_close(normalizer(images), torch.tensor([[[0.0, -0.6]], [[0.0, 0.6]]]), atol=1e-4, rtol=0)
+    assert normalizer(torch.tensor([[[255, 0]]], dtype=torch.uint8)).tolist() == [[[5.0, -5.0]]]
+
+
+def test_statistics_of_images_take_in_some_of_a_batch_from_its_beginning_to_its_end() -> None:
+    normalizer = ObservationNormalizer(spaces.Box(0, 255, (2, 2), np.uint8), CPU)
+    assert normalizer.moments is not None
+    normalizer.update(torch.arange(200, dtype=torch.uint8).view(200, 1, 1).expand(200, 2, 2))
+    assert normalizer.moments.count == 100
+    torch.testing.assert_close(normalizer.moments.mean, torch.full((2, 2), 99.0, dtype=torch.float64))
+    normalizer.update(torch.zeros(0, 2, 2, dtype=torch.uint8))
+    assert normalizer.moments.count == 100
+
+
 def test_a_key_may_be_any_word() -> None:
     space = spaces.Dict({"update": spaces.Box(-1.0, 1.0, (1,), np.float32), "type": spaces.Discrete(2)})
     normalizer = ObservationNormalizer(space, CPU)

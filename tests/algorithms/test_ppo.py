@@ -21,8 +21,8 @@ SCALAR = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
 def _reads_its_value(ppo: PPO) -> PPO:
-    """Make the critic say what the observation says."""
-    ppo._value = lambda observation: observation[..., 0]
+    """Make the critic say what the standardised observation says."""
+    ppo._value = lambda observation: ppo._normalize(observation)[..., 0]
     return ppo
 
 
@@ -198,10 +198,14 @@ def test_acting_and_updating_use_the_same_statistics() -> None:
     ppo.update(trajectories, 16)
     torch.testing.assert_close(ppo.normalizer.moments.mean.float(), mean)
     flat = trajectories["observation"][:-1].flatten(0, 1)
-    again = rollout_of(ppo, trajectories["observation"], trajectories["action"])
-    batch = ppo.make_batch(again)
-    deviation = flat.std(0, correction=0)
-    torch.testing.assert_close(batch.observation, (flat - mean) / deviation, atol=1e-5, rtol=1e-5)
+    seen: dict[str, torch.Tensor] = {}
+    ppo.policy.register_forward_pre_hook(lambda _, inputs: seen.update(input=inputs[0]))
+    expected = (flat - mean) / flat.std(0, correction=0)
+    ppo.act(flat)
+    torch.testing.assert_close(seen["input"], expected, atol=1e-5, rtol=1e-5)
+    batch = ppo.make_batch(rollout_of(ppo, trajectories["observation"], trajectories["action"]))
+    ppo._learn(batch, torch.tensor(0.2), torch.tensor(0.0))
+    torch.testing.assert_close(seen["input"], expected, atol=1e-5, rtol=1e-5)
 
 
 def test_rows_that_were_no_frame_leave_the_statistics_alone() -> None:

@@ -16,6 +16,7 @@ from rl2cli.networks.mlp import MLP
 from rl2cli.spec import load_spec_dict
 from rl2cli.spec.model import RunSpec
 from rl2cli.training.build import Parts, build, choose_device, choose_threads, require_device
+from rl2cli.training.precision import is_large
 
 assert made_up_parts  # registers its environments
 
@@ -55,8 +56,14 @@ def test_threads_follow_the_size_of_the_network(monkeypatch: pytest.MonkeyPatch)
     threads, sentence = choose_threads(_spec(threads="auto"), parts.algorithm)
     assert threads == 6
     assert sentence is not None
-    assert "6 threads" in sentence
+    assert sentence == "6 threads: the network is large"
+    assert choose_threads(_spec(threads="auto", overlap=True), parts.algorithm)[0] == 3
     assert choose_threads(_spec(threads=3), parts.algorithm) == (3, None)
+
+
+def test_convolutions_are_large_however_few_their_parameters() -> None:
+    assert is_large(torch.nn.Sequential(torch.nn.Conv2d(4, 8, 3)))
+    assert not is_large(torch.nn.Linear(500, 500))
 
 
 @pytest.mark.parametrize("device", ["cuda", "mps"])
