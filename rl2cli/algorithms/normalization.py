@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import nn
 
 from rl2cli.keys import Observation
+from rl2cli.networks.images import has_planes_first, interleaved
 
 CLIP = 10.0
 """Normalised numbers are cut here, as in VecNormalize (Stable-Baselines3) and OpenAI baselines."""
@@ -79,9 +80,11 @@ class ObservationNormalizer(nn.Module):
             self.is_image = space.dtype == np.uint8 and len(space.shape) >= 2
             if self.is_image or space.dtype.kind == "f":
                 self.moments = RunningMoments(space.shape, device)
-                self.register_buffer("shift", torch.zeros(space.shape, device=device))
-                first = 1.0 / 255.0 if self.is_image else 1.0
-                self.register_buffer("scale", torch.full(space.shape, first, device=device))
+                one = torch.ones(space.shape, device=device)
+                if self.is_image and has_planes_first(space.shape):  # in memory like the images that they meet
+                    one = interleaved(one[None])[0]
+                self.register_buffer("shift", torch.zeros_like(one))
+                self.register_buffer("scale", one / 255.0 if self.is_image else one)
 
     def forward(self, observation: Observation) -> Observation:
         """Return (observation - mean) / deviation for [B, *obs] or [T, N, *obs], float32, cut to ±10, images to ±5."""
@@ -89,8 +92,12 @@ class ObservationNormalizer(nn.Module):
             return {key: self._child(key)(value) for key, value in observation.items()}
         if self.moments is None:
             return observation
-        limit = IMAGE_CLIP if self.is_image else CLIP
-        return torch.addcmul(self.shift, observation.float(), self.scale).clamp_(-limit, limit)
+        if not self.is_image:
+            return torch.addcmul(self.shift, observation, self.scale).clamp_(-CLIP, CLIP)
+        if observation.ndim == 4 and has_planes_first(observation.shape[1:]):
+            observation = interleaved(observation)
+        numbers = observation.float()
+        return torch.addcmul(self.shift, numbers, self.scale, out=numbers).clamp_(-IMAGE_CLIP, IMAGE_CLIP)
 
     def update(self, observation: Observation) -> None:
         """Take in a batch of raw observations [B, *obs]."""

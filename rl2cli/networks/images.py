@@ -42,7 +42,7 @@ class ImageInput:
                 hint="let the environment give uint8 from 0 to 255, or divide by the largest value",
             )
         shape = space.shape
-        self._colours_last = len(shape) == 4 or (len(shape) == 3 and shape[-1] in COLOURS and shape[0] > shape[-1])
+        self._colours_last = len(shape) == 4 or (len(shape) == 3 and not has_planes_first(shape))
         if len(shape) == 2:
             self.channels, self.height, self.width = 1, *shape
         elif len(shape) == 4:
@@ -60,8 +60,8 @@ class ImageInput:
             images = images.movedim(4, 2).flatten(1, 2)
         elif self._colours_last:
             images = images.movedim(3, 1)
-        elif images.is_cpu:  # half the time of letting `to` change the layout
-            images = torch.stack(images.unbind(1), -1).movedim(3, 1)
+        else:
+            images = interleaved(images)
         return images.to(torch.float32, memory_format=torch.channels_last)
 
     def scale(self, images: torch.Tensor) -> float:
@@ -70,6 +70,21 @@ class ImageInput:
         Images of bytes that come as floats have been standardised.
         """
         return 1.0 if images.is_floating_point() else 1.0 / 255.0
+
+
+def has_planes_first(shape: tuple[int, ...]) -> bool:
+    """Return whether an image of `shape` is [C, H, W], not [H, W, C] with its colours last."""
+    return len(shape) == 3 and not (shape[-1] in COLOURS and shape[0] > shape[-1])
+
+
+def interleaved(images: torch.Tensor) -> torch.Tensor:
+    """Return `images` [B, C, H, W], on the CPU with the planes last in memory, as convolutions want them.
+
+    Of bytes this takes a quarter of the time that it takes of floats, and half of what `to` needs to change the layout.
+    """
+    if not images.is_cpu or images.is_contiguous(memory_format=torch.channels_last):
+        return images
+    return torch.stack(images.unbind(1), -1).movedim(3, 1)
 
 
 def is_image(space: spaces.Space[Any]) -> bool:
