@@ -17,6 +17,7 @@ from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
+from rl2cli.training.allocator import keep_freed_memory
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.precision import choose_precision, is_large, set_precision
@@ -85,6 +86,8 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
     overlap, overlap_choice = choose_overlap(plan.spec, algorithm, env)
     threads, thread_choice = choose_threads(plan.spec.model_copy(update={"overlap": overlap}), algorithm)
     torch.set_num_threads(threads)
+    if device.type == "cpu" and is_large(algorithm):
+        keep_freed_memory()
     precision, precision_choice = choose_precision(plan.spec, algorithm)
     set_precision(algorithm, precision)
     compiled, compile_choice = choose_compilation(plan.spec, algorithm, announce)
