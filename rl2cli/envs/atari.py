@@ -10,7 +10,7 @@ from gymnasium import spaces
 
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.buffers import allocate_buffers
-from rl2cli.envs.gymnasium_make import find_spec, missing_package, quiet
+from rl2cli.envs.gymnasium_make import find_spec, missing_package, missing_rom, quiet
 from rl2cli.envs.gymnasium_options import AtariOptions, GymnasiumOptions
 from rl2cli.envs.seeding import episode_seed
 from rl2cli.envs.worker_plan import available_cores
@@ -74,6 +74,8 @@ class AtariAdapter(BaseEnvAdapter):
                 )
         except ImportError as problem:
             raise missing_package(options.id, problem) from problem
+        except OSError as problem:
+            raise missing_rom(options.id, problem) from problem
         self._takes_lives = atari.terminal_on_life_loss
         self.observation_space = spaces.Box(0, 255, self._env.single_observation_space.shape, np.uint8)
         self.action_space = spaces.Discrete(len(self._env.ale.get_action_set()))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rl2cli.envs.gymnasium_options import GymnasiumOptions
+from rl2cli.envs.gymnasium_options import GymnasiumOptions, is_atari
 from rl2cli.errors import EnvironmentFault, MissingDependencyError, RL2Error, UsageError, suggestion
 from rl2cli.trust import require_allowed
 
@@ -141,6 +141,16 @@ def missing_package(env_id: str, problem: Exception) -> RL2Error:
     return MissingDependencyError(f"{env_id} needs {name!r}, which is not installed", hint=_pip(name))
 
 
+def missing_rom(env_id: str, problem: OSError) -> UsageError:
+    """Return the error for an Atari game whose ROM ale_py could not read."""
+    return UsageError(
+        f"the ROM of {env_id} cannot be read: {_one_line(problem)}",
+        hint="the ale-py package brings the ROMs (pip install --force-reinstall ale-py); ALE_ROMS_DIR, where it is "
+        "set, has to be a folder with them",
+        place="env.id",
+    )
+
+
 def _refused(options: GymnasiumOptions, env_id: str, problem: Exception) -> RL2Error:
     unexpected = re.search(r"unexpected keyword argument '([^']+)'", str(problem))
     if isinstance(problem, TypeError) and unexpected:
@@ -149,6 +159,8 @@ def _refused(options: GymnasiumOptions, env_id: str, problem: Exception) -> RL2E
     if options.kwargs and isinstance(problem, TypeError | ValueError | AssertionError):
         given = ", ".join(f"{key} = {value!r}" for key, value in options.kwargs.items())
         return UsageError(f"{env_id} refused its kwargs ({given}): {_one_line(problem)}", place="env.kwargs")
+    if is_atari(options.id) and isinstance(problem, OSError):
+        return missing_rom(options.id, problem)
     return EnvironmentFault(f"{env_id} could not be made: {type(problem).__name__}: {_one_line(problem)}")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -167,6 +169,17 @@ def test_bad_input_is_explained(make: Make, table: dict[str, object], message: s
     with pytest.raises(UsageError, match=message) as caught:
         make(table.pop("id"), **table)
     assert hint is None or hint in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("vectorization", ["native", "single"])
+def test_a_missing_rom_is_named_with_what_brings_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, vectorization: str
+) -> None:
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    with pytest.raises(UsageError, match=r"the ROM of ALE/Pong-v5 cannot be read: .*pong\.bin") as caught:
+        make(PONG, vectorization=vectorization)
+    assert caught.value.place == "env.id"
+    assert "ale-py" in (caught.value.hint or "")
 
 
 def test_closing_twice_is_fine(make: Make) -> None:
