@@ -21,6 +21,7 @@ from replay_task import (
 )
 from torch import nn
 
+from rl2cli.algorithms import learner
 from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import Critics
@@ -161,6 +162,21 @@ def test_every_step_has_frames_of_its_own(prioritized: bool) -> None:
         for row, reward in zip(index.tolist(), batch.reward.tolist(), strict=True):
             assert first.setdefault(row, reward) == reward
     assert len(set(first.values())) == len(first)
+
+
+def test_batches_of_images_are_not_drawn_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learner, "NUMBERS_SAMPLED_TOGETHER", 100)
+    algorithm = _make("td3", normalize_observation=True)
+    numbers = algorithm.learner.rows * algorithm.task.observation_space.shape[0]
+    assert 100 < 2 * numbers
+    algorithm.learner.buffer.add(rollout(algorithm, 20))
+    drawn: list[int] = []
+    sample = algorithm.learner.buffer.sample
+    monkeypatch.setattr(
+        algorithm.learner.buffer, "sample", lambda rows, *rest: drawn.append(rows) or sample(rows, *rest)
+    )
+    assert len(list(algorithm.learner._batches(3))) == 3
+    assert drawn == [algorithm.learner.rows] * 3
 
 
 @pytest.mark.parametrize("case", CONTINUOUS)

@@ -56,7 +56,7 @@ PONG = {
         "atari": {"terminal_on_life_loss": True, "noop_max": 0},
     },
     "network": {"name": "cnn", "channels": [4], "kernel_sizes": [4], "strides": [4]},
-    "algorithm": {"rollout_length": 32, "share_network": True, "clip_reward": 1.0},
+    "algorithm": {"rollout_length": 32, "share_network": True, "clip_reward": 1.0, "normalize_observation": True},
     "total_frames": 384,
     "checkpoint": {"every": 128, "keep": 20},
     "evaluation": {"every": 384},
