@@ -85,7 +85,9 @@ class RunSpec(Options):
         "auto", description="auto, cpu, cuda, cuda:N or mps; auto takes a GPU where it pays."
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
-        "auto", description="Threads of torch on the CPU; auto is one for small networks."
+        "auto",
+        description="Threads of torch on the CPU; auto is one for small networks, and half the cores for large ones with "
+        "`overlap`.",
     )
     compile: bool | Literal["auto"] = Field(
         "auto",
