@@ -96,7 +96,7 @@ class ObservationNormalizer(nn.Module):
             return torch.addcmul(self.shift, observation, self.scale).clamp_(-CLIP, CLIP)
         if observation.ndim == 4 and has_planes_first(observation.shape[1:]):
             observation = interleaved(observation)
-        numbers = observation.float()
+        numbers = observation.to(torch.float32, copy=True)
         return torch.addcmul(self.shift, numbers, self.scale, out=numbers).clamp_(-IMAGE_CLIP, IMAGE_CLIP)
 
     def update(self, observation: Observation) -> None:
