@@ -86,8 +86,8 @@ class RunSpec(Options):
     )
     threads: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"] = Field(
         "auto",
-        description="Threads of torch on the CPU; auto is one for small networks, and half the cores for large ones with "
-        "`overlap`.",
+        description="Threads of torch on the CPU; auto is one for small networks, and half the cores for large ones "
+        "with `overlap`.",
     )
     compile: bool | Literal["auto"] = Field(
         "auto",
