@@ -108,6 +108,11 @@ def leaf_shape(space: Space) -> tuple[int, ...]:
     return tuple(space.shape)
 
 
+def count_numbers(space: Space) -> int:
+    """Return how many numbers one observation of `space` has."""
+    return sum(math.prod(leaf_shape(leaf)) for _, leaf in observation_leaves(space))
+
+
 def allocate(space: Space, leading: tuple[int, ...], device: torch.device | str = "cpu") -> Observation:
     """Return zeros [*leading, *obs] for observations of `space`."""
     if isinstance(space, spaces.Dict):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ from rl2cli.algorithms.schedules import value_at
 from rl2cli.errors import NonFiniteError
 from rl2cli.keys import DONE, OBSERVATION, REWARD, VALID, Observation, Trajectories, map_observation
 from rl2cli.networks.base import BaseNetwork
-from rl2cli.spaces import action_dtype, action_shape, allocate, leaf_shape, mask_width, observation_leaves
+from rl2cli.spaces import action_dtype, action_shape, allocate, count_numbers, mask_width
 
 STEPS_SAMPLED_TOGETHER = 64
 """Batches drawn from the buffer at once, at most, where no step changes what the next one draws."""
@@ -70,7 +69,7 @@ class ReplayLearner(nn.Module):
         self.frames = self.updates = 0
         self.latest: dict[str, float] = {}
         self._step = step
-        numbers = sum(math.prod(leaf_shape(leaf)) for _, leaf in observation_leaves(task.observation_space))
+        numbers = count_numbers(task.observation_space)
         self._at_once = min(max(NUMBERS_SAMPLED_TOGETHER // (self.rows * max(numbers, 1)), 1), STEPS_SAMPLED_TOGETHER)
         self._structure = self._example_batch(LEAST_ROWS)
         self._tensors = len(self._structure.tensors())

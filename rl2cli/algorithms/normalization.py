@@ -11,7 +11,7 @@ from gymnasium import spaces
 from torch import nn
 
 from rl2cli.keys import Observation
-from rl2cli.networks.images import has_planes_first, interleaved
+from rl2cli.networks.images import has_planes_first, interleaved, is_image
 
 CLIP = 10.0
 """Normalised numbers are cut here, as in VecNormalize (Stable-Baselines3) and OpenAI baselines."""
@@ -61,7 +61,7 @@ class RunningMoments(nn.Module):
 class ObservationNormalizer(nn.Module):
     """Standardises the float leaves and images of an observation; discrete and binary leaves pass through.
 
-    Images are uint8 with at least two axes; each pixel has a mean and a deviation of its own, as each number has.
+    Images are those of bytes; each pixel has a mean and a deviation of its own, as each number has.
     The statistics stay as they are until `update`, so acting, learning and evaluation see the same ones.
     """
 
@@ -77,7 +77,7 @@ class ObservationNormalizer(nn.Module):
             for key, child in space.spaces.items():
                 self.children_by_key[_child_name(key)] = ObservationNormalizer(child, device)
         elif isinstance(space, spaces.Box) and space.dtype is not None:
-            self.is_image = space.dtype == np.uint8 and len(space.shape) >= 2
+            self.is_image = space.dtype == np.uint8 and is_image(space)
             if self.is_image or space.dtype.kind == "f":
                 self.moments = RunningMoments(space.shape, device)
                 one = torch.ones(space.shape, device=device)

@@ -40,7 +40,7 @@ from rl2cli.keys import (
     map_observation,
 )
 from rl2cli.networks.base import BaseNetwork
-from rl2cli.spaces import allocate, leaf_shape, mask_width, observation_leaves
+from rl2cli.spaces import allocate, count_numbers, mask_width
 
 POLICY_OUTPUT = "policy_output"
 """[T, N, num_outputs]: what the policy's head gave when it acted; the old log-probabilities are computed from it."""
@@ -124,7 +124,7 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
-        numbers = sum(math.prod(leaf_shape(leaf)) for _, leaf in observation_leaves(task.observation_space))
+        numbers = count_numbers(task.observation_space)
         self._rows_at_once = max(BYTES_AT_ONCE // (4 * max(numbers, 1)), 1)
         mask = torch.zeros(0) if task.has_action_mask else None
         self._structure = Batch._make([allocate(task.observation_space, (0,)), *[torch.zeros(0)] * 5, mask])
