@@ -17,7 +17,7 @@ import rl2cli
 PACKAGE = Path(rl2cli.__file__).parent
 
 LAYERS = [
-    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment"},
+    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment", "cores"},
     {"envs", "networks", "reporting", "spec", "registry"},
     {"algorithms"},
     {"training"},
@@ -55,7 +55,19 @@ TORCH_FREE = (
     "networks.mlp_options",
     "networks.multi_options",
 )
-TORCH_FREE_PARTS = ("cli", "durable", "errors", "options", "registry", "reporting", "spec", "text", "trust", "api")
+TORCH_FREE_PARTS = (
+    "cli",
+    "cores",
+    "durable",
+    "errors",
+    "options",
+    "registry",
+    "reporting",
+    "spec",
+    "text",
+    "trust",
+    "api",
+)
 
 
 class Import(NamedTuple):

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json, without_colour
+from rl2cli.cli.output import emit, emit_json, note, without_colour
 from rl2cli.cli.parameters import AllowImport, AsJson, Quiet, Run, whole_number
 from rl2cli.cli.startup import imported
 from rl2cli.errors import UsageError
+from rl2cli.training.run_folder import find_run, group_of
 from rl2cli.trust import allow_import as grant
 
 
@@ -26,12 +28,19 @@ def resume(
     as_json: AsJson = False,
     quiet: Quiet = False,
     allow_import: AllowImport = None,
-) -> None:
+) -> int:
     """Go on with a run from its newest valid checkpoint.
 
     Everything but the total is as the run began; the folder of the run is printed on stdout when it has ended.
     """
     grant(allow_import or [])
+    group = _group(run)
+    if group is not None:
+        from rl2cli.cli.seeds import How, resume_seeds
+
+        if not quiet:
+            note(f"using the group of seeds {group}")
+        return resume_seeds(group, frames, How(as_json, quiet, tuple(allow_import or ())))
     found = find(run, quiet=quiet)
     if found.checkpoint is not None:
         raise UsageError(
@@ -47,3 +56,12 @@ def resume(
     finally:
         view.close()
     emit_json(summary.to_json()) if as_json else emit(summary.run_dir)
+    return 0
+
+
+def _group(run: str | None) -> Path | None:
+    """Return the group of seeds that `run` means, unless it names one seed's run."""
+    found = find_run(run)
+    if run is not None and Path(run).absolute() == found.path.absolute():
+        return None
+    return group_of(found.path)

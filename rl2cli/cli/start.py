@@ -4,9 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from rl2cli.cli.output import emit, emit_json, note, without_colour
 from rl2cli.cli.startup import imported
+
+if TYPE_CHECKING:
+    from rl2cli.spec import LoadedSpec
+
+
+def load(spec: str, overrides: Sequence[str], *, quiet: bool, **short: Any) -> LoadedSpec:
+    """Return the spec of that name; `short` are `seed`, `total_frames` and `device` of the command line."""
+    from rl2cli.spec import load_spec
+
+    loaded = load_spec(spec, overrides, **short)
+    if loaded.shipped and not quiet:
+        note(f"there is no file {spec} here; using the spec of that name that comes with rl2")
+    return loaded
 
 
 def start(
@@ -23,11 +37,7 @@ def start(
     quiet: bool = False,
 ) -> None:
     """Train the spec of that name, or print its plan; `command` is the command line, for the record."""
-    from rl2cli.spec import load_spec
-
-    loaded = load_spec(spec, overrides, seed=seed, total_frames=frames, device=device)
-    if loaded.shipped and not quiet:
-        note(f"there is no file {spec} here; using the spec of that name that comes with rl2")
+    loaded = load(spec, overrides, seed=seed, total_frames=frames, device=device, quiet=quiet)
     if dry_run:
         from rl2cli.cli.plan import print_plan
 

@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from rl2cli.cli.parameters import AllowImport, AsJson, Device, Overrides, Quiet, Seed, whole_number
-from rl2cli.cli.start import start
-from rl2cli.errors import UsageError
+from rl2cli.cli.start import load, start
 from rl2cli.trust import allow_import as grant
 
 
@@ -33,15 +32,27 @@ def train(
     as_json: AsJson = False,
     quiet: Quiet = False,
     allow_import: AllowImport = None,
-    seeds: Annotated[int | None, typer.Option("--seeds", parser=whole_number, hidden=True)] = None,
-) -> None:
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            "--seeds",
+            parser=whole_number,
+            metavar="N",
+            help="Train N runs with as many seeds, counted from the spec's, as many at once as the cores allow.",
+        ),
+    ] = None,
+) -> int:
     """Train what a run spec says.
 
     The folder of the run is printed on stdout when it has ended. Ctrl-C saves and stops; `rl2 resume` goes on.
     """
-    if seeds is not None:
-        raise UsageError("--seeds is not there yet", hint="start one run for each seed, with --seed")
     grant(allow_import or [])
+    if seeds is not None and not dry_run:
+        from rl2cli.cli.seeds import How, train_seeds
+
+        loaded = load(spec, overrides or [], seed=seed, total_frames=frames, device=device, quiet=quiet)
+        how = How(as_json=as_json, quiet=quiet, allow_import=tuple(allow_import or ()))
+        return train_seeds(loaded, seeds, run_dir, how)
     start(
         spec,
         command=context.obj,
@@ -54,3 +65,4 @@ def train(
         as_json=as_json,
         quiet=quiet,
     )
+    return 0

@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from rl2cli.cores import available_cores
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.buffers import allocate_buffers
 from rl2cli.envs.gymnasium_make import find_spec, missing_package, missing_rom, quiet
 from rl2cli.envs.gymnasium_options import AtariOptions, GymnasiumOptions
 from rl2cli.envs.seeding import episode_seed
-from rl2cli.envs.worker_plan import available_cores
 from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 
+from rl2cli.cores import available_cores
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.in_process import InProcessBatch
 from rl2cli.envs.selection import select_adapter
@@ -59,8 +59,3 @@ def step_seconds(adapter: type[BaseEnvAdapter], options: Options) -> float:
         return float(np.median(np.diff(times)))
     finally:
         batch.close()
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

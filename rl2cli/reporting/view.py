@@ -50,12 +50,13 @@ def make_view(mode: ViewMode = "auto", stream: TextIO | None = None, no_color: b
     stream = sys.stderr if stream is None else stream
     if mode == "quiet":
         return QuietView(stream)
-    if mode in ("plain", "json") or not _has_cursor(stream):
+    if mode in ("plain", "json") or not has_cursor(stream):
         return PlainView(stream)
     from rl2cli.reporting.live import LiveView  # imports rich only where it is shown
 
     return LiveView(stream, no_color=no_color)
 
 
-def _has_cursor(stream: TextIO) -> bool:
+def has_cursor(stream: TextIO) -> bool:
+    """Return whether `stream` is a terminal that can draw in place."""
     return stream.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.cores import available_cores
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
-from rl2cli.envs.worker_plan import available_cores
 from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.registry import adapters, algorithms, networks

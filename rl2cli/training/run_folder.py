@@ -19,6 +19,8 @@ from rl2cli.errors import UsageError
 
 LOCK_FILE = ".lock"
 HOLDER_FILE = ".lock-holder"
+GROUP_FILE = "seeds.json"
+"""Marks a folder with a run for each of several seeds."""
 _JSON_LIMIT = 16 * 2**20
 _STAMP = re.compile(r"(\d{8}-\d{6})-s\d+(?:-\d+)?", re.ASCII)
 _START_MARKS = ("run.json", "resolved.toml", "checkpoints")
@@ -198,6 +200,12 @@ def is_run(path: Path) -> bool:
     return path.is_dir() and any((path / mark).exists() for mark in _START_MARKS)
 
 
+def group_of(run: Path) -> Path | None:
+    """Return the folder of the group of seeds that `run` belongs to, or None."""
+    parent = run.absolute().parent
+    return parent if (parent / GROUP_FILE).is_file() else None
+
+
 def started_at(path: Path) -> datetime:
     """Return when a run started, by its `run.json`, else by its folder's name; a folder that says nothing is oldest."""
     with suppress(ValueError, OverflowError):
@@ -255,13 +263,13 @@ def _latest_in(folder: Path, otherwise: str) -> Path:
     return max(runs, key=lambda path: (started_at(path), path.name))
 
 
-def _runs_in(folder: Path) -> Iterator[Path]:
-    """Yield the runs directly in `folder`, and those in the folders in it."""
+def _runs_in(folder: Path, depth: int = 1) -> Iterator[Path]:
+    """Yield the runs directly in `folder`, those in the folders in it, and those of the groups of seeds there."""
     for child in _subfolders(folder):
         if is_run(child):
             yield child
-        else:
-            yield from (run for run in _subfolders(child) if is_run(run))
+        elif depth or (child / GROUP_FILE).is_file():
+            yield from _runs_in(child, 0)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -37,8 +37,8 @@ def test_planned_command(rl2: Rl2) -> None:
 
 
 def test_unknown_option(rl2: Rl2) -> None:
-    assert rl2("train", "--sed", "1", "x.toml") == Ended(
-        2, "", error("unknown option '--sed'", "did you mean '--seed' or '--set'?")
+    assert rl2("train", "--fram", "1", "x.toml") == Ended(
+        2, "", error("unknown option '--fram'", "did you mean '--frames'?")
     )
 
 
@@ -205,7 +205,6 @@ def test_show_of_an_unknown_name(rl2: Rl2) -> None:
         (["infer", "--record-video"], "--record-video"),
         (["infer", "--mode", "watch"], "--mode watch"),
         (["infer", "--mode", "record"], "--mode record"),
-        (["train", "x.toml", "--seeds", "3"], "--seeds"),
     ],
 )
 def test_planned_options(rl2: Rl2, arguments: list[str], feature: str) -> None:
