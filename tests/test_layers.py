@@ -21,7 +21,7 @@ LAYERS = [
     {"envs", "networks", "reporting", "spec", "registry"},
     {"algorithms"},
     {"training"},
-    {"inference", "api", "benchmarks"},
+    {"inference", "api", "benchmarks", "results"},
     {"cli", "__main__"},
 ]
 """DESIGN's layers, lowest first; a part may import from its own row and those before it."""
@@ -55,7 +55,19 @@ TORCH_FREE = (
     "networks.mlp_options",
     "networks.multi_options",
 )
-TORCH_FREE_PARTS = ("cli", "durable", "errors", "options", "registry", "reporting", "spec", "text", "trust", "api")
+TORCH_FREE_PARTS = (
+    "cli",
+    "durable",
+    "errors",
+    "options",
+    "registry",
+    "reporting",
+    "results",
+    "spec",
+    "text",
+    "trust",
+    "api",
+)
 
 
 class Import(NamedTuple):
