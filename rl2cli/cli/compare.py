@@ -22,6 +22,7 @@ FORMATS = {".png": "png", ".svg": "svg", ".html": "svg"}
 DEFAULT_METRIC = "evaluation/mean_return"
 _HEADINGS = ("label", "environment", "algorithm", "seeds", "frames", "final", "best", "frames/s", "time")
 _WIDEST = 60
+_MOST_NOTES = 5
 
 
 def compare(
@@ -63,10 +64,12 @@ def compare(
         require_writable(picture, BY)
     records = _records(runs)
     _require_metric(records, metric)
+    for record in records:
+        if record.is_too_long:
+            note(f"warning: only the beginning of {record.folder.metrics} is read: it is very long")
     compared = compared_groups(grouped(records), metric, chosen)
     if not quiet:
-        for text in (text for one in compared for text in one.group.left_out):
-            note(f"left out: {text}")
+        _note_left_out([text for one in compared for text in one.group.left_out])
     if picture is not None:
         _draw(picture, compared, metric, chosen)
     if as_json:
@@ -101,6 +104,13 @@ def _require_metric(runs: Sequence[RunRecord], metric: str) -> None:
     if names and metric not in names:
         near = suggestion(metric, names) or f"there are: {', '.join(names)}"
         raise UsageError(f"no run has the metric {metric!r}", hint=near)
+
+
+def _note_left_out(texts: Sequence[str]) -> None:
+    for text in texts[:_MOST_NOTES]:
+        note(f"left out: {text}")
+    if len(texts) > _MOST_NOTES:
+        note(f"left out: {len(texts) - _MOST_NOTES} more for that reason")
 
 
 def _draw(path: Path, compared: Sequence[Compared], metric: str, axis: str) -> None:

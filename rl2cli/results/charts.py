@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from rl2cli.results.curve import Curve, curve, thinned
-from rl2cli.results.drawing import drawing_style, saved, short_count
+from rl2cli.results.drawing import drawing_style, plain_count, saved, short_count
 from rl2cli.results.page import inline_svg, safe
 from rl2cli.results.run_record import EVALUATION, TRAINING_RETURN, RunRecord
 from rl2cli.results.values import number
@@ -39,7 +39,8 @@ def charts_of(run: RunRecord) -> list[Chart]:
     found = [Chart("return", run.curve(TRAINING_RETURN), evaluations, (low, high), _return_note(run))]
     others = [name for name in run.metric_names() if not name.startswith("evaluation/") and name != TRAINING_RETURN]
     found += [Chart(name, run.curve(name)) for name in sorted(others, key=_importance)]
-    found.insert(1, Chart("frames per second", curve(run.timeline.speeds)))
+    if len(run.timeline.speeds) > 1:
+        found.insert(1, Chart("frames per second", curve(run.timeline.speeds)))
     return [chart for chart in found if len(chart.main.finite()) or len(chart.second.finite())]
 
 
@@ -103,7 +104,7 @@ def _dress(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5))
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.xaxis.set_major_formatter(counted)
-    axes.yaxis.set_major_formatter(counted)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_count(value)))
     axes.set_xlabel("frames", color=_INK)
     axes.tick_params(colors=_INK)
     for spine in axes.spines.values():

@@ -20,6 +20,8 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#0
 _STYLES = ("-", "--", "-.", ":")
 _LABEL_WIDTH = 90
 _MOST_LEGEND = 20
+_MOST_PANELS = 11
+_OTHERS = "other environments"
 _UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 _TIMES = ((7200.0, 3600.0, "hours"), (180.0, 60.0, "minutes"), (0.0, 1.0, "seconds"))
 
@@ -32,8 +34,13 @@ def short_count(value: float) -> str:
     return f"{value:g}"
 
 
+def plain_count(value: float) -> str:
+    """Return a number for the axis of a return: `-1,200`, `0.5`, `1.5 M`."""
+    return f"{value:,g}" if abs(value) < 1e5 else short_count(value)
+
+
 def draw_comparison(compared: Sequence[Compared], *, metric: str, axis: Axis, title: str, format: str) -> bytes:
-    """Return a picture of the groups' curves.
+    """Return a picture of the groups' curves, a panel for each environment.
 
     Args:
         compared: The groups.
@@ -45,15 +52,40 @@ def draw_comparison(compared: Sequence[Compared], *, metric: str, axis: Axis, ti
     with drawing_style():
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(9.0, 5.2), dpi=150, layout="constrained")
-        axes = figure.add_subplot()
-        scale, unit = _time_unit(compared) if axis == "time" else (1.0, "frames")
-        handles = [_draw_group(axes, one, index, scale) for index, one in enumerate(compared)]
-        _dress(axes, "time" if axis == "time" else "frames", unit, metric)
-        axes.set_title(shortened(title, _LABEL_WIDTH), loc="left", fontweight="bold")
-        _add_legend(axes, handles, [_legend_text(one) for one in compared])
+        panels = _by_environment(compared)
+        columns = min(2, len(panels))
+        rows = -(-len(panels) // columns)
+        size = (9.0, 5.2) if len(panels) == 1 else (6.5 * columns, 4.2 * rows)
+        figure = Figure(figsize=size, dpi=150, layout="constrained")
+        found = figure.subplots(rows, columns, squeeze=False).flatten()
+        for axes, (environment, groups) in zip(found, panels.items(), strict=False):
+            _draw_panel(axes, groups, metric, axis)
+            axes.set_title(_label(title if len(panels) == 1 else environment), loc="left", fontweight="bold")
+        for axes in found[len(panels) :]:
+            axes.set_visible(False)
         figure.supxlabel(_explanation(compared), fontsize=7.5, color="#555555", x=0.01, ha="left")
         return saved(figure, format, by="rl2 compare")
+
+
+def _by_environment(compared: Sequence[Compared]) -> dict[str, list[Compared]]:
+    """Return the groups of each environment, whose returns are no measure for those of another one."""
+    panels: dict[str, list[Compared]] = {}
+    for one in compared:
+        environment = one.group.first.environment
+        name = environment if environment in panels or len(panels) < _MOST_PANELS else _OTHERS
+        panels.setdefault(name, []).append(one)
+    return panels
+
+
+def _draw_panel(axes: Axes, groups: Sequence[Compared], metric: str, axis: Axis) -> None:
+    scale, unit = _time_unit(groups) if axis == "time" else (1.0, "frames")
+    handles = [_draw_group(axes, one, index, scale) for index, one in enumerate(groups)]
+    _dress(axes, "time" if axis == "time" else "frames", unit, metric)
+    _add_legend(axes, handles, [_legend_text(one) for one in groups])
+
+
+def _label(text: str) -> str:
+    return shortened(text, _LABEL_WIDTH)
 
 
 @contextmanager
@@ -120,17 +152,29 @@ def _dress(axes: Axes, x_name: str, unit: str, y_name: str) -> None:
     counted = FuncFormatter(lambda value, _: short_count(value))
     axes.xaxis.set_major_locator(MaxNLocator(8))
     axes.xaxis.set_major_formatter(counted)
-    axes.yaxis.set_major_formatter(counted)
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: plain_count(value)))
     axes.set_xlabel(x_name if x_name == unit else f"{x_name} in {unit}")
-    axes.set_ylabel(shortened(y_name, _LABEL_WIDTH))
+    axes.set_ylabel(_label(y_name))
 
 
 def _add_legend(axes: Axes, handles: Sequence[Any], texts: Sequence[str]) -> None:
     """Add a legend whose texts are set afterwards: a label that begins with `_` would be left out."""
+    from matplotlib.transforms import ScaledTranslation
+
     hidden = len(handles) - _MOST_LEGEND
-    legend = axes.legend(handles[:_MOST_LEGEND], ["-"] * len(handles[:_MOST_LEGEND]), frameon=False, loc="best")
-    for shown, words in zip(legend.get_texts(), texts, strict=False):
-        shown.set_text(words)
+    shown = handles[:_MOST_LEGEND]
+    below = axes.transAxes + ScaledTranslation(0.0, -0.5, axes.figure.dpi_scale_trans)  # inches; no curve is there
+    legend = axes.legend(
+        shown,
+        ["-"] * len(shown),
+        frameon=False,
+        loc="upper left",
+        bbox_to_anchor=(0.0, 0.0),
+        bbox_transform=below,
+        borderaxespad=0.0,
+    )
+    for line, words in zip(legend.get_texts(), texts, strict=False):
+        line.set_text(words)
     if hidden > 0:
         legend.set_title(f"the first {_MOST_LEGEND} of {len(handles)}")
 
@@ -138,7 +182,7 @@ def _add_legend(axes: Axes, handles: Sequence[Any], texts: Sequence[str]) -> Non
 def _legend_text(one: Compared) -> str:
     number = len(one.curve.seeds)
     seeds = "no data" if number == 0 else "1 seed" if number == 1 else f"{number} seeds"
-    return f"{shortened(one.group.label, _LABEL_WIDTH)} ({seeds})"
+    return f"{_label(one.group.label)} ({seeds})"
 
 
 def _explanation(compared: Sequence[Compared]) -> str:

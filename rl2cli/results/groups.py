@@ -11,7 +11,8 @@ from rl2cli.results.run_record import RunRecord
 from rl2cli.text import shortened
 
 _WITHOUT_EFFECT = {"name", "seed", "device", "threads", "compile", "env.workers"}
-"""Settings that say which run it is, or how its machine computes, not what is learned."""
+_WITHOUT_EFFECT |= {f"evaluation.{key}" for key in ("every", "episodes", "stochastic_episodes")}
+"""Settings that say which run it is, how its machine computes or when it is measured, not what is learned."""
 _TABLES_WITHOUT_EFFECT = ("logging", "checkpoint", "video")
 _IDENTITY = ("env.id", "algorithm.name", "network.name")
 _MOST_SHOWN = 3

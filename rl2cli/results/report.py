@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
@@ -14,7 +15,7 @@ from rl2cli.results.charts import charts_of, drawn
 from rl2cli.results.page import facts, folded, html_table, page, safe, section
 from rl2cli.results.run_record import RunRecord
 from rl2cli.results.timeline import SHARES
-from rl2cli.results.values import Row, finite, table, text, texts, whole
+from rl2cli.results.values import MAX_RECORD_BYTES, Row, finite, table, text, texts, whole
 from rl2cli.results.video_files import Clip, clips_in
 
 BY = "rl2 report"
@@ -32,8 +33,8 @@ def report(run: RunRecord, out: Path) -> str:
     """
     body = [
         _heading(run),
-        section("Curves", drawn(charts_of(run)) or "<p>Nothing was recorded yet.</p>"),
-        section("Videos", *(_video(clip, out) for clip in clips_in(run.folder.videos))),
+        section("Curves", _shortage(run), drawn(charts_of(run)) or "<p>Nothing was recorded yet.</p>"),
+        section("Videos", _videos(clips_in(run.folder.videos), out)),
         section("Evaluations", _evaluations(run)),
         section("Where the time went", _time(run)),
         section("Events", _events(run)),
@@ -79,6 +80,11 @@ def _results(run: RunRecord) -> list[tuple[str, str]]:
     if run.frames_per_second is not None:
         found.append(("frames per second", rate(run.frames_per_second)))
     return [*found, ("state", run.state)]
+
+
+def _shortage(run: RunRecord) -> str:
+    limit = f"{MAX_RECORD_BYTES // 2**20} MB"
+    return f"<p>Only the first {limit} of metrics.jsonl are shown.</p>" if run.is_too_long else ""
 
 
 def _evaluations(run: RunRecord) -> str:
@@ -191,12 +197,21 @@ def _plain(value: object) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else text(str(value))
 
 
+def _videos(clips: Sequence[Clip], out: Path) -> str:
+    return "\n".join(['<div class="charts">', *(_video(clip, out) for clip in clips), "</div>"]) if clips else ""
+
+
 def _video(clip: Clip, out: Path) -> str:
-    caption = f"<figcaption>{safe(clip.path.name)}, {clip.size / 1e6:.1f} MB</figcaption>"
+    size = f"{clip.size / 1e6:.1f} MB" if clip.size >= 1e5 else f"{clip.size / 1e3:.0f} kB"
+    name = safe(clip.path.name)
     if clip.data is None:
         link = quote(Path(os.path.relpath(clip.path, out.absolute().parent)).as_posix())
-        return f'<p><a href="{link}">{safe(clip.path.name)}</a>, {clip.size / 1e6:.1f} MB, is not inside this page</p>'
+        return f'<p><a href="{link}">{name}</a>, {size}, is not inside this page</p>'
     source = f"data:{clip.kind};base64,{clip.data}"
-    if clip.kind.startswith("image/"):
-        return f'<figure><img alt="{safe(clip.path.name)}" src="{source}"/>{caption}</figure>'
-    return f'<figure><video controls="" preload="metadata" src="{source}"></video>{caption}</figure>'
+    is_image = clip.kind.startswith("image/")
+    shown = (
+        f'<img alt="{name}" src="{source}"/>'
+        if is_image
+        else f'<video controls="" preload="metadata" src="{source}"></video>'
+    )
+    return f"<figure>{shown}<figcaption>{name}, {size}</figcaption></figure>"

@@ -12,7 +12,7 @@ from rl2cli.durable import read_regular
 from rl2cli.errors import RL2Error
 from rl2cli.results.curve import Curve, curve
 from rl2cli.results.timeline import Timeline, read_timeline
-from rl2cli.results.values import Row, finite, last_frames, number, rows, table, text, whole
+from rl2cli.results.values import MAX_RECORD_BYTES, Row, finite, last_frames, number, rows, table, text, whole
 from rl2cli.text import printable
 from rl2cli.training.run_folder import CHECKPOINT_NAME, RunFolder, RunState, read_json, started_at
 
@@ -69,6 +69,14 @@ class RunRecord:
     def metrics(self) -> list[Row]:
         """The rows of metrics.jsonl that can be read."""
         return list(rows(self.folder.metrics))
+
+    @property
+    def is_too_long(self) -> bool:
+        """Whether metrics.jsonl has more than is read of it."""
+        try:
+            return self.folder.metrics.stat().st_size > MAX_RECORD_BYTES
+        except OSError:
+            return False
 
     @cached_property
     def timeline(self) -> Timeline:

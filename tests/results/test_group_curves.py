@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from made_run import make_run
 
 from rl2cli.results.comparison import GRID_POINTS, common_grid, compare, joined
 from rl2cli.results.curve import Curve, curve
-from rl2cli.results.drawing import draw_comparison, short_count
+from rl2cli.results.drawing import draw_comparison, plain_count, short_count
 from rl2cli.results.groups import grouped
 from rl2cli.results.run_record import EVALUATION, RunRecord
 
@@ -80,3 +81,19 @@ def test_picture_of_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("value", "text"), [(1.5e6, "1.5 M"), (20_000, "20 k"), (0.25, "0.25"), (-3e9, "-3 G")])
 def test_short_counts(value: float, text: str) -> None:
     assert short_count(value) == text
+
+
+@pytest.mark.parametrize(("value", "text"), [(-1200, "-1,200"), (0.25, "0.25"), (2.5e6, "2.5 M")])
+def test_counts_of_returns(value: float, text: str) -> None:
+    assert plain_count(value) == text
+
+
+def test_each_environment_has_a_panel(tmp_path: Path) -> None:
+    runs = []
+    for name in ("One-v0", "Two-v0", "Three-v0"):
+        path = make_run(tmp_path / name)
+        settings = (path / "resolved.toml").read_text(encoding="utf-8")
+        (path / "resolved.toml").write_text(settings.replace("CartPole-v1", name), encoding="utf-8")
+        runs.append(RunRecord(path))
+    picture = draw_comparison(compare(grouped(runs), EVALUATION), metric="y", axis="frames", title="t", format="svg")
+    assert re.findall(rb"<!-- (\w+-v0) -->", picture) == [b"One-v0", b"Two-v0", b"Three-v0"]

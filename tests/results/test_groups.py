@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from made_run import make_run
 
-from rl2cli.results.groups import Group, grouped, in_toml, labels
+from rl2cli.results.groups import Group, grouped, in_toml, labels, settings_that_matter
 from rl2cli.results.run_record import RunRecord
 
 
@@ -23,6 +23,13 @@ def test_runs_that_differ_only_in_seed_are_one_group(tmp_path: Path) -> None:
     groups = grouped(runs)
     assert [[run.seed for run in group.runs] for group in groups] == [[1, 2, 3], [1, 2]]
     assert [group.label for group in groups] == ["learning_rate = 3e-4", "learning_rate = 0.01"]
+
+
+def test_how_it_is_measured_and_computed_does_not_matter() -> None:
+    settings = {"seed": 1, "name": "a", "threads": 2, "env": {"id": "A", "workers": 2}, "logging": {"every": 1}}
+    measured = {"evaluation": {"every": 5, "target_return": 1.0}, "algorithm": {"gamma": 0.9}}
+    found = settings_that_matter(settings | measured)
+    assert found == {"env.id": '"A"', "evaluation.target_return": "1.0", "algorithm.gamma": "0.9"}
 
 
 def test_a_seed_counts_once(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from made_run import make_run, write_rows
 
 from rl2cli.results.report import report
 from rl2cli.results.run_record import RunRecord
+from rl2cli.results.values import MAX_RECORD_BYTES
 
 HOSTILE = "<script>alert(1)</script> [red]x[/red] & \"' \x1b[31m\u202e $\\frac{"
 
@@ -108,6 +109,13 @@ def test_many_metrics_are_left_in_their_file(tmp_path: Path, monkeypatch: pytest
     _, page = parsed(make_run(tmp_path / "run", rows=[{"frames": 1, **{f"loss/{index}": 1.0 for index in range(5)}}]))
     assert len(page.findall(".//svg")) == 2
     assert "5 more metrics are in metrics.jsonl" in words(page)
+
+
+def test_a_record_that_is_too_long_is_said_to_be(tmp_path: Path) -> None:
+    path = make_run(tmp_path / "run")
+    with (path / "metrics.jsonl").open("ab") as file:
+        file.truncate(MAX_RECORD_BYTES + 1)  # takes no room on the disk
+    assert "Only the first 64 MB of metrics.jsonl are shown." in words(parsed(path)[1])
 
 
 def test_videos_are_inside_or_linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
