@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,16 @@ def test_links_are_not_followed(tmp_path: Path) -> None:
 def test_a_folder_without_a_run(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="does not hold a run"):
         RunRecord(tmp_path)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the lock cannot be asked there")
+def test_who_asks_does_not_get_in_the_way_of_a_writer(tmp_path: Path) -> None:
+    import fcntl
+
+    path = make_run(tmp_path / "run")
+    with (path / ".lock").open("wb") as asked:
+        fcntl.flock(asked, fcntl.LOCK_SH)
+        threading.Timer(0.02, fcntl.flock, (asked.fileno(), fcntl.LOCK_UN)).start()
+        with RunFolder(path) as folder:
+            folder.lock()
+            assert folder.state() == "running"
