@@ -21,7 +21,7 @@ LAYERS = [
     {"envs", "networks", "reporting", "spec", "registry"},
     {"algorithms"},
     {"training"},
-    {"inference", "api", "benchmarks"},
+    {"inference", "api", "benchmarks", "results"},
     {"cli", "__main__"},
 ]
 """DESIGN's layers, lowest first; a part may import from its own row and those before it."""
@@ -63,6 +63,7 @@ TORCH_FREE_PARTS = (
     "options",
     "registry",
     "reporting",
+    "results",
     "spec",
     "text",
     "trust",

@@ -62,7 +62,7 @@ COMMANDS = {
             "list",
             "rl2cli.cli.list:list_names",
             BEFORE,
-            "List algorithms, networks, adapters, environments, specs",
+            "List algorithms, networks, adapters, environments, specs, runs",
             plain=(0, 1, 2),
             plain_target="rl2cli.cli.list:list_names",
         ),
@@ -70,6 +70,10 @@ COMMANDS = {
         Command("validate", "rl2cli.cli.validate:validate", BEFORE, "Check run specs and report every problem at once"),
         Command("schema", "rl2cli.cli.schema:schema", BEFORE, "Print the JSON schema of a run spec, for editors"),
         Command("doctor", "rl2cli.cli.doctor:doctor", BEFORE, "Report what this machine has, and what is missing"),
+        Command(
+            "report", "rl2cli.cli.report:report", AFTER, "Write a run as one HTML page: curves, spec, machine, videos"
+        ),
+        Command("compare", "rl2cli.cli.compare:compare", AFTER, "Compare runs in a table and a picture of curves"),
         Command("bench", "rl2cli.cli.bench:bench", AFTER, "Measure rl2 against other libraries on this machine"),
     )
 }
@@ -77,7 +81,7 @@ COMMANDS = {
 
 PLANNED = (
     *("register", "register-adapter", "register-network", "register-algorithm"),
-    *("init", "new", "check-env", "report", "compare", "export"),
+    *("init", "new", "check-env", "export"),
 )
 """Commands of the design that are not there yet; named as such, never taken for a typing error."""
 

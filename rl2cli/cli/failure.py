@@ -18,7 +18,18 @@ from rl2cli.trust import is_allowed
 
 _DISK = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _LIBRARIES = {"rl2cli", "torch", "gymnasium", "numpy", "pydantic", "typer", "click", "tensordict", "torchrl", "tomli"}
-_LIBRARIES |= {"rich", "safetensors", "filelock", "tensorboard", "ale_py", "Box2D", "pygame", "mujoco", "moviepy"}
+_LIBRARIES |= {
+    "rich",
+    "safetensors",
+    "filelock",
+    "tensorboard",
+    "ale_py",
+    "Box2D",
+    "pygame",
+    "mujoco",
+    "moviepy",
+    "matplotlib",
+}
 """Packages whose frames are no plugin's; the standard library's are not either."""
 
 

@@ -14,7 +14,9 @@ from rl2cli.errors import UsageError, suggestion
 from rl2cli.registry import Registry, adapters, algorithms, networks
 
 REGISTRIES = {"algorithms": algorithms, "networks": networks, "adapters": adapters}
-KINDS = (*REGISTRIES, "environments", "specs")
+KINDS = (*REGISTRIES, "environments", "specs", "runs")
+ON_REQUEST = ("environments", "runs")
+"""Kinds that are listed only where they are named."""
 
 
 class _Name(NamedTuple):
@@ -25,18 +27,27 @@ class _Name(NamedTuple):
 def list_names(
     kind: Annotated[
         str | None,
-        typer.Argument(metavar="[KIND]", help=f"One of {', '.join(KINDS)}; all but the environments where left out."),
+        typer.Argument(
+            metavar="[KIND]", help=f"One of {', '.join(KINDS)}; all but environments and runs where left out."
+        ),
     ] = None,
     containing: Annotated[
-        str | None, typer.Argument(metavar="[TEXT]", help="Only names that contain this, in any case.")
+        str | None,
+        typer.Argument(
+            metavar="[TEXT]", help="Only names that contain this, in any case; of runs, also of their parts."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the names that a run spec and the command line can use."""
+    """List the names that a run spec and the command line can use, or the runs under outputs, newest first."""
     if kind is not None and kind not in KINDS:
         near = suggestion(kind, KINDS)
         raise UsageError(f"rl2 has no list of {kind!r}", hint=near or f"there are: {', '.join(KINDS)}")
-    chosen = [kind] if kind is not None else [one for one in KINDS if one != "environments"]
+    if kind == "runs":
+        from rl2cli.cli.list_runs import list_runs
+
+        return list_runs(containing or "", as_json=as_json)
+    chosen = [kind] if kind is not None else [one for one in KINDS if one not in ON_REQUEST]
     found = {one: _matching(_names(one), containing or "") for one in chosen}
     if as_json:
         emit_json({one: [name._asdict() for name in names] for one, names in found.items()})

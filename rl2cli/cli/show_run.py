@@ -2,57 +2,54 @@
 
 from __future__ import annotations
 
-import json
 import shlex
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from rl2cli.cli.found_run import find
 from rl2cli.cli.output import emit, emit_json
 from rl2cli.reporting.figures import count, duration, rate, significant
-from rl2cli.training.run_folder import HOLDER_FILE, RunFolder, read_json, started_at
+from rl2cli.results.run_record import RunRecord
+from rl2cli.results.values import table
 
 LAST_EVALUATIONS = 20
 
 
 def show_run(where: str, *, as_json: bool) -> None:
     """Print what the run that `where` means was, how it went and what can be done with it."""
-    folder = RunFolder.open(find(where).path)
-    facts, summary = read_json(folder.run_json), read_json(folder.summary)
-    evaluations = list(_evaluations(folder.metrics))
-    checkpoints = _checkpoints(folder.checkpoints)
+    run = RunRecord(find(where).path)
     if as_json:
-        found = {"run_dir": str(folder.path), "status": _status(folder, summary), "checkpoints": checkpoints}
-        emit_json({**found, "run": facts, "summary": summary, "evaluations": evaluations})
+        found = {"run_dir": str(run.path), "status": run.state, "checkpoints": run.checkpoints()}
+        emit_json({**found, "run": run.facts, "summary": run.summary, "evaluations": run.evaluations})
         return
-    lines = [f"run          {folder.path}", f"status       {_status(folder, summary)}"]
-    lines += [*_progress(summary), *_origin(folder, facts), *_best(summary)]
-    if checkpoints:
+    lines = [f"run          {run.path}", f"status       {_status(run)}"]
+    lines += [*_progress(run), *_origin(run), *_best(run)]
+    if checkpoints := run.checkpoints():
         lines.append(f"checkpoints  {', '.join(map(count, checkpoints))}")
-    emit("\n".join([*lines, *_table(evaluations)]))
+    emit("\n".join([*lines, *_table(run.evaluations)]))
 
 
-def _status(folder: RunFolder, summary: dict[str, Any]) -> str:
-    holder = read_json(folder.path / HOLDER_FILE).get("pid")
-    if isinstance(holder, int):
-        return f"running in process {holder}, or killed there"
-    return str(summary.get("status", "ended without a summary"))
+def _status(run: RunRecord) -> str:
+    process = f"process {run.folder.holder() or 'unknown'}"
+    if run.state == "running":
+        return f"running in {process}"
+    if run.state == "killed":
+        return f"killed, {process}; to go on: rl2 resume {shlex.quote(str(run.path))}"
+    return "ended without a summary" if run.state == "unknown" else run.state
 
 
-def _progress(summary: dict[str, Any]) -> list[str]:
-    frames, total, seconds = summary.get("frames"), summary.get("total_frames"), summary.get("wall_seconds")
-    if not isinstance(frames, int):
+def _progress(run: RunRecord) -> list[str]:
+    if run.frames is None:
         return []
-    text = count(frames) + (f" of {count(total)}" if isinstance(total, int) and total > frames else "")
-    speed = summary.get("frames_per_second")
-    if isinstance(seconds, float) and isinstance(speed, float):
+    total, seconds, speed = run.total_frames, run.seconds, run.frames_per_second
+    text = count(run.frames) + (f" of {count(total)}" if total is not None and total > run.frames else "")
+    if seconds is not None and speed is not None:
         text += f" in {duration(seconds)}, {rate(speed)} frames/s"
     return [f"frames       {text}"]
 
 
-def _origin(folder: RunFolder, facts: dict[str, Any]) -> list[str]:
-    lines = [f"started      {started_at(folder.path):%Y-%m-%d %H:%M:%S} UTC"]
+def _origin(run: RunRecord) -> list[str]:
+    facts = run.facts
+    lines = [f"started      {run.started:%Y-%m-%d %H:%M:%S} UTC"] if run.started else []
     versions, command = facts.get("versions"), facts.get("command")
     if isinstance(command, list):
         lines.append(f"command      {shlex.join(map(str, command))}")
@@ -65,42 +62,12 @@ def _origin(folder: RunFolder, facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _best(summary: dict[str, Any]) -> list[str]:
-    best = summary.get("best")
-    if not isinstance(best, dict) or not isinstance(best.get("mean_return"), float):
+def _best(run: RunRecord) -> list[str]:
+    if run.best is None:
         return []
-    where = f", {best['checkpoint']}" if best.get("checkpoint") else ""
-    return [f"best         {significant(best['mean_return'])} at {count(int(best['frames']))} frames{where}"]
-
-
-def _checkpoints(folder: Path) -> list[int]:
-    try:
-        return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
-    except OSError:
-        return []
-
-
-def _evaluations(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the rows of metrics.jsonl that are evaluations; what cannot be read is left out."""
-    try:
-        with path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                if '"evaluation/mean_return"' in line:
-                    row = _row(line)
-                    if row is not None:
-                        yield row
-    except OSError:
-        return
-
-
-def _row(line: str) -> dict[str, Any] | None:
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(row, dict) or not isinstance(row.get("frames"), int):
-        return None
-    return {key.removeprefix("evaluation/"): value for key, value in row.items()}
+    checkpoint = table(run.summary.get("best")).get("checkpoint")
+    where = f", {checkpoint}" if isinstance(checkpoint, str) and run.state not in ("running", "killed") else ""
+    return [f"best         {significant(run.best.mean_return)} at {count(run.best.frames)} frames{where}"]
 
 
 def _table(evaluations: list[dict[str, Any]]) -> list[str]:

@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from rl2cli.durable import explained, read_regular, write_text_atomic
+from rl2cli.durable import explained, open_regular, read_regular, write_text_atomic
 from rl2cli.errors import UsageError
 
 LOCK_FILE = ".lock"
@@ -27,6 +28,12 @@ _START_MARKS = ("run.json", "resolved.toml", "checkpoints")
 _LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
 CHECKPOINT_NAME = re.compile(r"\d{15,}", re.ASCII)
 """Name of a checkpoint's folder in `checkpoints`: its frame number."""
+_LOCK_PATIENCE = 0.1
+"""Seconds: whoever asks whether a run is running has hold of its lock for a moment."""
+
+RunState = Literal["running", "finished", "target reached", "stopped", "failed", "killed", "unknown"]
+"""What became of a run; unknown where nothing in its folder says so."""
+_ENDED: tuple[RunState, ...] = ("finished", "target reached", "stopped", "failed")
 
 
 class RunFolder:
@@ -46,7 +53,7 @@ class RunFolder:
         self.videos = path / "videos"
         self.summary = path / "summary.json"
         self.log = path / "log.txt"
-        self._lock = FileLock(path / LOCK_FILE, timeout=0, thread_local=False)
+        self._lock = FileLock(path / LOCK_FILE, timeout=_LOCK_PATIENCE, poll_interval=0.01, thread_local=False)
 
     @classmethod
     def create(cls, root: Path, name: str, seed: int, run_dir: Path | None = None) -> RunFolder:
@@ -104,6 +111,21 @@ class RunFolder:
             self.close()
             raise
 
+    def state(self, summary: Mapping[str, object] | None = None) -> RunState:
+        """Return what became of the run, by its lock and its summary, which is read where it is not given.
+
+        A process that ends takes its name off the folder, also after an error; one that was killed cannot.
+        """
+        if (self.path / HOLDER_FILE).is_file():
+            return "running" if self._is_held() else "killed"
+        status = (read_json(self.summary) if summary is None else summary).get("status")
+        return next((known for known in _ENDED if known == status), "unknown")
+
+    def holder(self) -> int | None:
+        """Return the number of the process that writes here, or did until it was killed."""
+        pid = read_json(self.path / HOLDER_FILE).get("pid")
+        return pid if type(pid) is int and 0 < pid < 2**31 else None
+
     def close(self) -> None:
         """Let other processes write here."""
         if self._lock.is_locked:
@@ -137,13 +159,22 @@ class RunFolder:
         self.close()
 
     def _held(self) -> UsageError:
-        pid = read_json(self.path / HOLDER_FILE).get("pid")
-        holder = f" (process {pid})" if type(pid) is int else ""
+        pid = self.holder()
+        holder = f" (process {pid})" if pid is not None else ""
         return UsageError(
             f"another process{holder} is writing to this run folder",
             hint="wait until it has ended, or stop it; it saves before it stops",
             place=str(self.path),
         )
+
+    def _is_held(self) -> bool:
+        """Return whether the process named as the holder is still there.
+
+        The lock decides, also on a disk that several machines share: a shared one cannot be had beside the writer's.
+        Where it cannot be asked, a process of that number counts if it is no younger than its name on the folder.
+        """
+        held = _is_locked(self.path / LOCK_FILE)
+        return held if held is not None else _is_alive(self.holder(), self.path / HOLDER_FILE)
 
     def _remove_leftovers(self) -> None:
         """Remove what a process left that was killed while it replaced a file."""
@@ -195,6 +226,19 @@ def find_run(where: str | None = None, root: Path = Path("outputs")) -> FoundRun
     return FoundRun(path if is_run(path) else _latest_in(path, "this folder neither is a run nor contains one"))
 
 
+def find_runs(where: str, root: Path = Path("outputs")) -> list[Path]:
+    """Return every run that a user means by `where`: one run, or all runs in a folder, from the first to the last.
+
+    Raises:
+        UsageError: there is none.
+    """
+    named = Path(where) if Path(where).exists() else root / where
+    inside = list(runs_in(named)) if named.is_dir() and not is_run(named) else []
+    if not inside or named.name == "checkpoints":
+        return [find_run(where, root).path]
+    return sorted(inside, key=lambda path: (started_at(path), path.name))
+
+
 def is_run(path: Path) -> bool:
     """Return whether a run was started in this folder."""
     return path.is_dir() and any((path / mark).exists() for mark in _START_MARKS)
@@ -227,6 +271,37 @@ def read_json(path: Path) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _is_locked(path: Path) -> bool | None:
+    """Return whether a process has the lock in this file; None where the platform or the disk does not say."""
+    if sys.platform == "win32":
+        return None
+    import fcntl
+
+    try:
+        with open_regular(path, os.O_RDONLY) as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            return False  # closing lets go of it
+    except OSError:
+        return None
+
+
+def _is_alive(pid: int | None, named_in: Path) -> bool:
+    """Return whether process `pid` runs and began before the file `named_in` was written."""
+    if pid is None:
+        return False
+    import psutil
+
+    try:
+        return bool(psutil.Process(pid).create_time() <= named_in.stat().st_mtime + 1.0)
+    except psutil.AccessDenied:  # it is there, and another user's
+        return True
+    except (psutil.Error, OSError):
+        return False
+
+
 def _make_stamped(parent: Path, started: datetime, seed: int) -> Path:
     """Make `parent/<stamp>`, or `<stamp>-2` and so on where that was taken; `mkdir` decides, so it is race-free."""
     parent.mkdir(parents=True, exist_ok=True)
@@ -257,19 +332,19 @@ def _require_free(path: Path) -> None:
 
 
 def _latest_in(folder: Path, otherwise: str) -> Path:
-    runs = list(_runs_in(folder))
+    runs = list(runs_in(folder))
     if not runs:
         raise UsageError(otherwise, hint="start one: `rl2 train runs/cartpole.toml`", place=str(folder))
     return max(runs, key=lambda path: (started_at(path), path.name))
 
 
-def _runs_in(folder: Path, depth: int = 1) -> Iterator[Path]:
+def runs_in(folder: Path, depth: int = 1) -> Iterator[Path]:
     """Yield the runs directly in `folder`, those in the folders in it, and those of the groups of seeds there."""
     for child in _subfolders(folder):
         if is_run(child):
             yield child
         elif depth or (child / GROUP_FILE).is_file():
-            yield from _runs_in(child, 0)
+            yield from runs_in(child, 0)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -1,0 +1,1 @@
+"""What runs have left: read again, put together, drawn and written as pages. Nothing here imports torch."""
