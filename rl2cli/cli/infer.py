@@ -57,9 +57,9 @@ def infer(
         str | None,
         typer.Option("--grid", metavar="RxC", help="Show R times C episodes side by side in one video, as 2x2."),
     ] = None,
-    overlay: Annotated[
-        bool, typer.Option("--overlay/--no-overlay", help="Write step, reward and return under each picture.")
-    ] = True,
+    no_overlay: Annotated[
+        bool, typer.Option("--no-overlay", help="Without the line of step, reward and return under each picture.")
+    ] = False,
     fps: Annotated[
         float | None,
         typer.Option("--fps", metavar="N", help="Steps shown in a second; by default as many as are real time."),
@@ -81,7 +81,7 @@ def infer(
 
     The spec, and everything the policy needs, come from the run's folder.
     """
-    how = How(mode, record_video, checkpoint, episodes, video_format, grid, overlay, fps, out, view)
+    how = How(mode, record_video, checkpoint, episodes, video_format, grid, not no_overlay, fps, out, view)
     mode, recording, watching = checked(how)
     grant(allow_import or [])
     found = find(run, quiet=quiet)

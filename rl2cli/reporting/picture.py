@@ -17,6 +17,8 @@ SMALL = 360
 """Pictures lower than this are enlarged by whole factors, so that their text can be read."""
 LARGEST = (2160, 3840)
 """Height and width beyond which a grid is made smaller by whole factors."""
+GAP = 4
+"""Pixels between the pictures of a grid."""
 _GROUND, _DIM, _BRIGHT = (24, 24, 27), (161, 161, 170), (250, 250, 250)
 
 
@@ -50,7 +52,8 @@ class Scene:
         """
         cells = [self._cell(picture, caption) for picture, caption in zip(pictures, captions, strict=True)]
         height, width = (max(cell.shape[axis] for cell in cells) for axis in (0, 1))
-        shape = (self.rows * height, self.columns * width, 3)
+        height, width = height + GAP, width + GAP
+        shape = (self.rows * height - GAP, self.columns * width - GAP, 3)
         if self._whole.shape != shape:
             self._whole = np.full(shape, _GROUND, np.uint8)
         whole = self._whole

@@ -31,7 +31,10 @@ _COLOURS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "
 _H264 = ("-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-pix_fmt", "yuv420p", "-threads", "2")
 _OWN_PALETTES = "split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=bayer:bayer_scale=4"
 """A palette per picture: one for all of them would have to keep them all until the end."""
-_PREVIEW = "fps=10,scale='min(240,iw)':-2:flags=area,split[a][b];[a]palettegen=max_colors=64[p];[b][p]paletteuse"
+_PREVIEW = (
+    "fps=10:round=up:eof_action=pass,scale='min(240,iw)':-2:flags=area,"
+    "split[a][b];[a]palettegen=max_colors=64[p];[b][p]paletteuse"
+)
 _PREVIEW_SECONDS = 15
 _PATIENCE = 120.0
 """Seconds that ffmpeg may take to finish a file that it has all pictures of."""
@@ -118,7 +121,8 @@ class VideoWriter:
                 stderr=subprocess.PIPE,
                 **_away_from_ctrl_c(),
             )
-        threading.Thread(target=self._listen, args=(self._process,), name="rl2-ffmpeg", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(self._process,), name="rl2-ffmpeg", daemon=True)
+        self._listener.start()
 
     def _rate(self) -> str:
         return str(Fraction(self.fps).limit_denominator(10_000))
@@ -133,8 +137,9 @@ class VideoWriter:
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
-        for line in process.stderr:
-            self._complaints.append(line.decode("utf-8", "replace").strip())
+        with process.stderr as stream:
+            for line in stream:
+                self._complaints.append(line.decode("utf-8", "replace").strip())
 
     def _finish(self) -> None:
         """Let ffmpeg end, read the file back, and give it its name.
@@ -170,6 +175,7 @@ class VideoWriter:
         assert self._process is not None
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(5)
+        self._listener.join(5)
         said = "; ".join(list(self._complaints)[-3:])
         if os.strerror(errno.ENOSPC) in said:
             return storage_error(OSError(errno.ENOSPC, "", str(self.path)), "writing the video")
@@ -187,6 +193,7 @@ class VideoWriter:
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._process.wait()
+        self._listener.join()
 
 
 def find_ffmpeg() -> str:

@@ -83,7 +83,7 @@ def test_unknown_key_shows_its_line(rl2: Rl2, spec: Path) -> None:
 
 
 def test_key_whose_feature_is_planned(rl2: Rl2, spec: Path) -> None:
-    ended = rl2("train", spec.name, "--set", "video.at=[1.0]")
+    ended = rl2("train", spec.name, "--set", "init.from='x'")
     assert (ended.code, ended.stdout) == (2, "")
     assert "not there yet" in ended.stderr
 
@@ -202,9 +202,6 @@ def test_show_of_an_unknown_name(rl2: Rl2) -> None:
 @pytest.mark.parametrize(
     ("arguments", "feature"),
     [
-        (["infer", "--record-video"], "--record-video"),
-        (["infer", "--mode", "watch"], "--mode watch"),
-        (["infer", "--mode", "record"], "--mode record"),
         (["train", "x.toml", "--seeds", "3"], "--seeds"),
     ],
 )
