@@ -56,9 +56,8 @@ def record(
     find_ffmpeg()
     grid, episodes = recording.grid, episodes or recording.grid.cells
     recording.require_target(episodes)
-    before = time.perf_counter()
     with closing(load_policy(run, checkpoint=checkpoint, device=device, render_mode=PICTURES)) as policy:
-        seed = prepare(policy, seed)
+        seed, before = prepare(policy, seed), time.perf_counter()
         envs = _environments(policy, min(episodes, grid.cells))
         try:
             takes = _takes(policy, envs, episodes, seed, stochastic)

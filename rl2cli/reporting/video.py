@@ -6,6 +6,7 @@ import contextlib
 import errno
 import math
 import os
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -132,8 +133,9 @@ class VideoWriter:
         if self.format == "gif":
             slower = f"fps={GIF_RATE:g}," if self.fps > GIF_RATE else ""
             return ["-filter_complex", slower + _OWN_PALETTES, *exact, "-loop", "0", "-f", "gif"]
+        rate = ("-r", self._rate())  # said again: by itself ffmpeg takes the usual rate that is nearest, 120 for 125
         matrix = "scale=out_color_matrix=bt709:out_range=tv"
-        return ["-vf", f"{matrix},{_EVEN}", *_H264, *_COLOURS, *exact, "-movflags", "+faststart", "-f", "mp4"]
+        return ["-vf", f"{matrix},{_EVEN}", *rate, *_H264, *_COLOURS, *exact, "-movflags", "+faststart", "-f", "mp4"]
 
     def _listen(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
@@ -163,7 +165,12 @@ class VideoWriter:
     def _verify(self) -> None:
         pictures, seconds = count_pictures(self._temporary)
         rate = min(self.fps, GIF_RATE) if self.format == "gif" else self.fps
-        if pictures == 0 or abs(pictures - self.seconds * rate) > 2 or abs(seconds - self.seconds) > 0.1 + 3 / rate:
+        missing = abs(pictures - self.seconds * rate)
+        if (
+            pictures == 0
+            or missing > (2 if self.format == "gif" else 0.5)
+            or abs(seconds - self.seconds) > 0.1 + 3 / rate
+        ):
             raise StorageError(
                 f"the video read back has {pictures} pictures in {seconds:.2f} seconds; {self.pictures} in "
                 f"{self.seconds:.2f} were written",
@@ -177,8 +184,10 @@ class VideoWriter:
             self._process.wait(5)
         self._listener.join(5)
         said = "; ".join(list(self._complaints)[-3:])
-        if os.strerror(errno.ENOSPC) in said:
-            return storage_error(OSError(errno.ENOSPC, "", str(self.path)), "writing the video")
+        too_large = self._process.returncode == -getattr(signal, "SIGXFSZ", 0) != 0
+        for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) if os.name != "nt" else (errno.ENOSPC,):
+            if os.strerror(number) in said or (too_large and number == errno.EFBIG):
+                return storage_error(OSError(number, "", str(self.path)), "writing the video")
         if "Unknown encoder" in said or "Unrecognized option 'preset'" in said:
             return MissingDependencyError("this ffmpeg cannot write H.264", hint=INSTALL, place=find_ffmpeg())
         why = shortened(said, 300) or f"it ended with code {self._process.returncode}"

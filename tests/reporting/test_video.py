@@ -63,6 +63,15 @@ def test_an_mp4_is_h264_of_even_size_that_begins_before_it_is_loaded(tmp_path: P
     assert [each.name for each in path.parent.iterdir()] == ["a.mp4"]
 
 
+@pytest.mark.parametrize("fps", [125, 66.667, 29.97, 1, 0.1])
+def test_unusual_rates_are_kept(tmp_path: Path, fps: float) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, fps=fps) as writer:
+        for picture in pictures(41, 514, 480):
+            writer.write(picture)
+    assert count_pictures(path) == (41, pytest.approx(41 / fps, abs=0.011 + 1 / fps))
+
+
 def test_the_same_pictures_give_the_same_bytes(tmp_path: Path) -> None:
     assert write(tmp_path / "a.mp4").read_bytes() == write(tmp_path / "b.mp4").read_bytes()
 
@@ -129,6 +138,7 @@ def test_no_ffmpeg(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("cat > /dev/null; echo 'av_write: No space left on device' >&2; exit 1", StorageError, "the disk is full"),
         ("cat > /dev/null; echo 'something else' >&2; exit 1", StorageError, "something else"),
+        ("kill -XFSZ $$", StorageError, "the file is larger than is allowed here"),
         ("exit 3", StorageError, "it ended with code 3"),
         ("echo \"Unknown encoder 'libx264'\" >&2; exit 8", MissingDependencyError, "cannot write H.264"),
     ],
