@@ -33,6 +33,13 @@ _TRAIN_EXAMPLES = (
     "rl2 train my.toml --json > result.json",
 )
 
+_INFER_EXAMPLES = (
+    "rl2 infer",
+    "rl2 infer outputs/cartpole --episodes 100 --checkpoint last --json",
+    "rl2 infer --mode watch --view terminal",
+    "rl2 infer --record-video --grid 2x2",
+)
+
 COMMANDS = {
     command.name: command
     for command in (
@@ -55,7 +62,8 @@ COMMANDS = {
             "infer",
             "rl2cli.cli.infer:infer",
             AFTER,
-            "Run a trained policy and measure its return",
+            "Run a trained policy: measure it, watch it, record videos",
+            examples=_INFER_EXAMPLES,
         ),
         Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
         Command(

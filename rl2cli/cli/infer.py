@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rl2cli.cli.found_run import find
+from rl2cli.cli.infer_options import How, checked
 from rl2cli.cli.output import emit, emit_json, note
 from rl2cli.cli.parameters import AllowImport, AsJson, Device, Quiet, Seed, whole_number
 from rl2cli.cli.startup import imported
-from rl2cli.errors import UsageError, suggestion
+from rl2cli.errors import UsageError
 from rl2cli.trust import allow_import as grant
-
-MODES = ("benchmark", "watch", "record")
 
 
 def infer(
@@ -25,9 +25,14 @@ def infer(
         ),
     ] = None,
     episodes: Annotated[
-        int,
-        typer.Option("--episodes", parser=whole_number, metavar="N", help="Whole episodes to run; all of them count."),
-    ] = 20,
+        int | None,
+        typer.Option(
+            "--episodes",
+            parser=whole_number,
+            metavar="N",
+            help="Whole episodes to run; all of them count. By default 20 to measure, 3 to watch, 1 video to record.",
+        ),
+    ] = None,
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="Sample actions as in training instead of taking the likeliest.")
     ] = False,
@@ -36,70 +41,107 @@ def infer(
     ] = "best",
     seed: Seed = None,
     mode: Annotated[
-        str, typer.Option("--mode", metavar="MODE", help="benchmark measures the return; nothing else is there yet.")
+        str,
+        typer.Option(
+            "--mode",
+            metavar="MODE",
+            help="benchmark measures the return, watch shows the policy in a window or in the terminal, record makes "
+            "videos.",
+        ),
     ] = "benchmark",
+    record_video: Annotated[bool, typer.Option("--record-video", help="The same as --mode record.")] = False,
+    video_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="Of videos: mp4, the default, or gif.")
+    ] = None,
+    grid: Annotated[
+        str | None,
+        typer.Option("--grid", metavar="RxC", help="Show R times C episodes side by side in one video, as 2x2."),
+    ] = None,
+    no_overlay: Annotated[
+        bool, typer.Option("--no-overlay", help="Without the line of step, reward and return under each picture.")
+    ] = False,
+    fps: Annotated[
+        float | None,
+        typer.Option("--fps", metavar="N", help="Steps shown in a second; by default as many as are real time."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="Folder or file of videos; by default videos in the run's folder."),
+    ] = None,
+    view: Annotated[
+        str,
+        typer.Option("--view", metavar="VIEW", help="Where to watch: window, terminal, or auto, which takes what is."),
+    ] = "auto",
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
     allow_import: AllowImport = None,
-    record_video: Annotated[bool, typer.Option("--record-video", hidden=True)] = False,
-) -> None:
-    """Run a trained policy and measure its return.
+) -> int:
+    """Run a trained policy: measure its return, watch it, or record videos.
 
     The spec, and everything the policy needs, come from the run's folder.
     """
-    _refuse(mode, record_video, checkpoint, episodes)
+    how = How(mode, record_video, checkpoint, episodes, video_format, grid, not no_overlay, fps, out, view)
+    mode, recording, watching = checked(how)
     grant(allow_import or [])
     found = find(run, quiet=quiet)
-    from rl2cli.inference.benchmark import benchmark
-
-    imported()
     if found.checkpoint is not None:
         if checkpoint != "best":
             raise UsageError("a checkpoint's folder and --checkpoint both name a checkpoint", hint="give one of them")
         checkpoint = str(found.checkpoint)
-    result = benchmark(
-        str(found.path),
-        checkpoint=checkpoint,
-        episodes=episodes,
-        stochastic=stochastic,
-        seed=seed,
-        device=device or "auto",
-    )
+    chosen: dict[str, Any] = {"checkpoint": checkpoint, "stochastic": stochastic, "seed": seed}
+    chosen["device"] = device or "auto"
+    if mode == "record":
+        from rl2cli.inference.record import record
+
+        imported()
+        result = record(str(found.path), recording, episodes=episodes, **chosen)
+    elif mode == "watch":
+        from rl2cli.inference.watch import watch
+
+        imported()
+        result = watch(str(found.path), view=watching, episodes=episodes or 3, fps=fps, **chosen)
+    else:
+        from rl2cli.inference.benchmark import benchmark
+
+        imported()
+        result = benchmark(str(found.path), episodes=episodes or 20, **chosen)
+    return _report(result, as_json=as_json)
+
+
+def _report(result: dict[str, Any], *, as_json: bool) -> int:
+    """Print what came of it and return the exit code."""
     for text in result["notes"]:
         note(f"warning: {text}")
     emit_json(result) if as_json else emit(_as_text(result))
-
-
-def _refuse(mode: str, record_video: bool, checkpoint: str, episodes: int) -> None:
-    """Refuse what is wrong with the options, before anything is loaded.
-
-    Raises:
-        UsageError: it is not there yet, or was never meant to be.
-    """
-    if mode not in MODES:
-        raise UsageError(f"unknown mode {mode!r}", hint=suggestion(mode, MODES) or f"there are: {', '.join(MODES)}")
-    if record_video or mode != "benchmark":
-        what = "--record-video" if record_video else f"--mode {mode}"
-        raise UsageError(f"{what} is not there yet", hint="without it, rl2 infer measures the policy's return")
-    if checkpoint not in ("best", "last") and not checkpoint.isdecimal():
-        raise UsageError(f"--checkpoint takes best, last or a frame number, got {checkpoint!r}")
-    if episodes < 1:
-        raise UsageError(f"--episodes takes a number of at least 1, got {episodes}")
+    signal_number = result.get("stopped_by")
+    return 0 if signal_number is None else 128 + int(signal_number)
 
 
 def _as_text(result: dict[str, Any]) -> str:
     from rl2cli.reporting.figures import count, rate, significant
 
+    if not result["episodes"]:
+        return "no episode ended"
     number = significant
-    return "\n".join(
-        (
+    lines = [f"video       {path}" for path in result["videos"]]
+    pairs = list(zip(result.get("returns", []), result.get("lengths", []), strict=True))
+    lines += [
+        f"episode {index:<4}return {number(total)}, {count(steps)} steps" for index, (total, steps) in _few(pairs)
+    ]
+    if len(pairs) != 1:
+        lines += [
             f"return      {number(result['mean_return'])} +/- {number(result['interval'])} "
             f"({count(result['episodes'])} episodes)",
             f"range       {number(result['min_return'])} to {number(result['max_return'])}, "
             f"standard deviation {number(result['std_return'])}",
             f"length      {number(result['mean_length'])} steps",
-            f"checkpoint  {count(result['frames'])} frames, {result['checkpoint']}",
-            f"speed       {rate(result['frames_per_second'])} frames/s",
-        )
-    )
+        ]
+    lines.append(f"checkpoint  {count(result['frames'])} frames, {result['checkpoint']}")
+    if not pairs:
+        lines.append(f"speed       {rate(result['frames_per_second'])} frames/s")
+    return "\n".join(lines)
+
+
+def _few(pairs: list[tuple[float, int]]) -> list[tuple[int, tuple[float, int]]]:
+    return list(enumerate(pairs, 1))[:100]

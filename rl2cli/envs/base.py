@@ -49,7 +49,7 @@ class BaseEnvAdapter(ABC):
     `reset(seeds, mask) -> (observation, info)` and `step(action) -> Step`.
 
     `setup` builds the backend (imported nowhere else) and sets `observation_space`, `action_space` (of a single
-    environment) and, where it matters, `device`, `has_action_mask`, `frame_stack` and `resume`.
+    environment) and, where it matters, `device`, `has_action_mask`, `frame_stack`, `resume` and `render_fps`.
     """
 
     Options: ClassVar[type[BaseOptions]] = BaseOptions
@@ -69,6 +69,8 @@ class BaseEnvAdapter(ABC):
 
     What keeps observations then keeps each frame once. An episode's first observation may be padded with anything.
     """
+    render_fps: float | None = None
+    """Pictures of `render` in a second of the environment's own time, one per step; None where it does not say."""
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
 
@@ -89,6 +91,12 @@ class BaseEnvAdapter(ABC):
     def select(cls, options: BaseOptions, num_envs: int) -> type[BaseEnvAdapter]:
         """Return the class that serves these options: this one, or a sibling (a native vector form of the backend)."""
         del options, num_envs
+        return cls
+
+    @classmethod
+    def select_drawing(cls, options: BaseOptions) -> type[BaseEnvAdapter]:
+        """Return the class that draws one environment with these options: this one, never a vector form of it."""
+        del options
         return cls
 
     @abstractmethod
@@ -134,6 +142,8 @@ class BaseEnvAdapter(ABC):
 
     def render(self) -> np.ndarray:
         """Return a picture of the first environment, [height, width, 3] uint8.
+
+        Right after the step that ended its episode it is that episode's last one, where the backend can draw it.
 
         Raises:
             UsageError: This backend cannot draw.

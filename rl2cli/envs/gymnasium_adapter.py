@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
 from rl2cli.envs.base import BaseEnvAdapter
-from rl2cli.envs.gymnasium_make import find_spec, make
+from rl2cli.envs.gymnasium_make import find_spec, make, metadata_of, missing_package
 from rl2cli.envs.gymnasium_options import AtariOptions, GymnasiumOptions
+from rl2cli.envs.rendering import pictures_per_second, prepare_drawing, require_mode
 from rl2cli.errors import UsageError
 from rl2cli.options import Options as BaseOptions
+
+EMULATOR_RATE = 60.0
+"""Frames of an Atari emulator in a second."""
 
 
 class GymnasiumAdapter(BaseEnvAdapter):
@@ -44,6 +49,13 @@ class GymnasiumAdapter(BaseEnvAdapter):
             )
         return cls
 
+    @classmethod
+    def select_drawing(cls, options: BaseOptions) -> type[BaseEnvAdapter]:
+        """Return this class, but for an id that has a vector form only."""
+        if not isinstance(options, GymnasiumOptions) or find_spec(options.id).entry_point is not None:
+            return cls
+        return _native_class(options)
+
     def setup(self) -> None:
         """Make the environment, with the time limit and frame stack that the options name."""
         import gymnasium
@@ -54,12 +66,14 @@ class GymnasiumAdapter(BaseEnvAdapter):
 
         self.device = torch.device("cpu")
         options, size = self.options, _pair(self.options.image_size)
-        drawing = {} if self.render_mode is None else {"render_mode": self.render_mode}
+        drawing = self._drawing()
         emulator = {} if options.atari is None else _emulator(options, options.atari)
         self.env = make(options, gymnasium.make, disable_env_checker=True, **drawing, **emulator)
+        self.render_fps = pictures_per_second(self.env.metadata)
         if options.atari is not None:
             self.env = AtariGame(self.env, options.atari, size)
             self.frame_skip = options.atari.frame_skip
+            self.render_fps = EMULATOR_RATE / options.atari.frame_skip
         elif size is not None or options.grayscale:
             self.env = ImageObservation(self.env, size, options.grayscale)
         if options.frame_stack > 1:
@@ -85,7 +99,12 @@ class GymnasiumAdapter(BaseEnvAdapter):
 
     def render(self) -> np.ndarray:
         """Return a picture, [height, width, 3] uint8."""
-        picture = self.env.render()
+        from gymnasium.error import DependencyNotInstalled
+
+        try:
+            picture = self.env.render()
+        except (DependencyNotInstalled, ImportError) as problem:
+            raise missing_package(self.options.id, problem) from problem
         if not isinstance(picture, np.ndarray):
             raise UsageError(f"{self.options.id} draws no pictures with render_mode = {self.render_mode!r}")
         return picture
@@ -94,6 +113,16 @@ class GymnasiumAdapter(BaseEnvAdapter):
         """Close the environment."""
         if hasattr(self, "env"):
             self.env.close()
+
+    def _drawing(self) -> dict[str, Any]:
+        """Return the keyword arguments with which the environment draws, after checking that it can."""
+        if self.render_mode is None:
+            return {}
+        prepare_drawing()
+        metadata = metadata_of(self.options.id)
+        if isinstance(metadata, Mapping) and "render_modes" in metadata:
+            require_mode(self.options.id, metadata, self.render_mode)
+        return {"render_mode": self.render_mode}
 
 
 def _stacked(env: Any) -> int:

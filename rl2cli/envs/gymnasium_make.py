@@ -67,6 +67,19 @@ def find_spec(env_id: str) -> RegisteredSpec:
         raise UsageError(message, hint=_id_hint(name, str(problem)), place="env.id") from problem
 
 
+def metadata_of(env_id: str) -> object:
+    """Return the metadata of an environment's class before it is made, or None where it cannot be known."""
+    from gymnasium.envs.registration import load_env_creator
+
+    entry_point = find_spec(env_id).entry_point
+    try:
+        with quiet():
+            creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    except Exception:  # `make` meets it again, and explains it
+        return None
+    return getattr(creator, "metadata", None)
+
+
 def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any) -> Any:
     """Call `build` (`gymnasium.make` or `make_vec`) with the options' id and keyword arguments.
 

@@ -13,6 +13,7 @@ from rl2cli.envs.buffers import allocate_buffers
 from rl2cli.envs.gymnasium_make import make
 from rl2cli.envs.gymnasium_options import GymnasiumOptions
 from rl2cli.envs.masks import as_mask, find_mask, without_mask
+from rl2cli.envs.rendering import pictures_per_second
 from rl2cli.envs.seeding import joint_seed
 from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.keys import Observation
@@ -54,6 +55,7 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
             **({} if self.render_mode is None else {"render_mode": self.render_mode}),
         )
         self._env = native
+        self.render_fps = pictures_per_second(native.metadata)
         self._raw_space = without_mask(native.single_observation_space)
         self.observation_space = observation_space(self._raw_space)
         self.action_space = native.single_action_space

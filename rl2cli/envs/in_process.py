@@ -67,6 +67,7 @@ class InProcessBatch(BaseEnvAdapter):
         self._log: list[Array] = []  # actions [N, *act] of steps self._dropped, self._dropped + 1, ...
         self._dropped = 0
         self._trim_at = _TRIM
+        self._last_picture: Array | None = None  # of the first environment, where its episode has just ended
 
     def setup(self) -> None:
         """Set up every environment and declare their common spaces."""
@@ -77,7 +78,7 @@ class InProcessBatch(BaseEnvAdapter):
         self.observation_space = observation_space(self._raw_space)
         self.action_space = first.action_space
         action_leaves(self.action_space)
-        self.resume, self.frame_skip = first.resume, first.frame_skip
+        self.resume, self.frame_skip, self.render_fps = first.resume, first.frame_skip, first.render_fps
         self.frame_stack = first.frame_stack if is_stacked(self.observation_space, first.frame_stack) else 1
         self.device = torch.device("cpu")
         raw, info = self._call(0, "reset", 0)
@@ -102,6 +103,7 @@ class InProcessBatch(BaseEnvAdapter):
     def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start new episodes, of all environments or of those in `mask`."""
         seeds = np.arange(self.num_envs) if seed is None else seed
+        self._last_picture = None
         for index in range(self.num_envs):
             if mask is None or mask[index]:
                 self._base_seeds[index] = int(seeds[index])
@@ -111,7 +113,7 @@ class InProcessBatch(BaseEnvAdapter):
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
         actions = np.array(action_array(action))  # a copy: it is logged
-        ended = False
+        ended, self._last_picture = False, None
         for index, row in enumerate(to_backend_rows(self.action_space, actions)):
             ended |= self._step(index, row)
         self._checked = True
@@ -121,8 +123,12 @@ class InProcessBatch(BaseEnvAdapter):
         return self._buffers.step(ended)
 
     def render(self) -> np.ndarray:
-        """Return a picture of the first environment."""
-        return self._envs[0].render()
+        """Return a picture of the first environment; right after its episode ended, that episode's last one.
+
+        Raises:
+            EnvironmentFault: Drawing raised something.
+        """
+        return self._draw() if self._last_picture is None else self._last_picture
 
     def get_state(self) -> dict[str, Any] | None:
         """Return what restores the running episodes, arrays over environments.
@@ -185,11 +191,25 @@ class InProcessBatch(BaseEnvAdapter):
         buffers.truncated[index] = truncated
         if terminated or truncated:
             buffers.final.write(index, raw)
+            if index == 0 and self.render_mode == "rgb_array":
+                self._last_picture = np.array(self._draw())
             self._began[index] = self._dropped + len(self._log) + 1
             self._begin(index, self._episodes[index] + 1)
             return True
         self._show(index, raw, info)
         return False
+
+    def _draw(self) -> Array:
+        try:
+            return self._envs[0].render()
+        except RL2Error:
+            raise
+        except Exception as error:
+            raise EnvironmentFault(
+                f"drawing {self._who(0)} raised {type(error).__name__}: {error}",
+                hint="where there is no display, SDL_VIDEODRIVER=dummy, and MUJOCO_GL=egl or osmesa, let most "
+                "environments draw",
+            ) from error
 
     def _begin(self, index: int, episode: int) -> None:
         if episode == 0:

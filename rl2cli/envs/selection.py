@@ -21,14 +21,14 @@ def select_adapter(
 ) -> tuple[type[BaseEnvAdapter], Options]:
     """Return the class and the options for `num_envs` environments of `spec`.
 
-    A window (`render_mode = "human"`) is drawn by the registered class itself, not by a vector form of it.
+    What draws (`render_mode`) is the registered class itself, not a vector form of it.
 
     Raises:
         UsageError: Unknown backend, or options that do not fit it.
     """
     registered: type[BaseEnvAdapter] = adapters.load(spec.backend)
     options = options_of(spec)
-    return registered if render_mode == "human" else registered.select(options, num_envs), options
+    return registered.select(options, num_envs) if render_mode is None else registered.select_drawing(options), options
 
 
 def options_of(spec: EnvSpec) -> Options:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from rl2cli.envs import make_env_adapter
-from rl2cli.inference.policy import load_policy
-from rl2cli.training.evaluation import MAX_PARALLEL, interval_95, play_episodes
+from rl2cli.inference.policy import Policy, load_policy
+from rl2cli.training.evaluation import MAX_PARALLEL, Played, interval_95, play_episodes
 from rl2cli.training.seeding import derive_seed, environment_seeds, make_generator
 
 
@@ -38,9 +40,7 @@ def benchmark(
     """
     policy = load_policy(run, checkpoint=checkpoint, device=device)
     spec, chosen_device = policy.spec, policy.algorithm.task.device
-    if isinstance(spec.threads, int):
-        torch.set_num_threads(spec.threads)
-    seed = derive_seed(spec.seed, "infer") % 2**31 if seed is None else seed
+    seed = prepare(policy, seed)
     num_envs = min(episodes, MAX_PARALLEL)
     env = make_env_adapter(spec.env, num_envs=num_envs, device=chosen_device, workers=0)
     explore = make_generator(seed, "infer actions", chosen_device) if stochastic else None
@@ -52,11 +52,34 @@ def benchmark(
     finally:
         env.close()
         policy.close()
+    return result_of(policy, played, seed=seed, stochastic=stochastic, seconds=seconds)
+
+
+def prepare(policy: Policy, seed: int | None) -> int:
+    """Let torch compute as it did in the run, and return the seed of the episodes; by default none of training's."""
+    if isinstance(policy.spec.threads, int):
+        torch.set_num_threads(policy.spec.threads)
+    return derive_seed(policy.spec.seed, "infer") % 2**31 if seed is None else seed
+
+
+def result_of(
+    policy: Policy, played: Played, *, seed: int, stochastic: bool, seconds: float, videos: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Return what `rl2 infer` reports of whole episodes, in every mode.
+
+    Args:
+        policy: Played them.
+        played: At least one episode.
+        seed: Of the episodes.
+        stochastic: Whether actions were sampled.
+        seconds: It took to play them.
+        videos: That show them.
+    """
     return {
         "run_dir": str(policy.run_dir),
         "checkpoint": str(policy.checkpoint.path),
         "frames": policy.checkpoint.frames,
-        "episodes": episodes,
+        "episodes": len(played.returns),
         "seed": seed,
         "stochastic": stochastic,
         "mean_return": float(played.returns.mean()),
@@ -67,5 +90,5 @@ def benchmark(
         "mean_length": float(played.lengths.mean()),
         "frames_per_second": float(played.lengths.sum() / max(seconds, 1e-9)),
         "notes": policy.checkpoint.notes,
-        "videos": [],
+        "videos": [str(path) for path in videos],
     }

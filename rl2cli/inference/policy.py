@@ -30,7 +30,7 @@ class Policy:
         spec: The spec of the run it is from.
         checkpoint: The checkpoint it is from.
         run_dir: Folder of the run.
-        env: The environment its spaces are from; closed by `close`.
+        env: The environment its spaces are from, one of it; closed by `close`.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Policy:
         self.run_dir = run_dir
         self.observation_space = getattr(env, "raw_space", env.observation_space)
         self.action_space = env.action_space
-        self._env = env
+        self.env = env
         self._generator = make_generator(spec.seed, "load_policy", algorithm.task.device)
 
     def __call__(self, observation: Any, *, stochastic: bool = False, action_mask: np.ndarray | None = None) -> Any:
@@ -65,16 +65,19 @@ class Policy:
 
     def close(self) -> None:
         """Close the environment that the spaces came from."""
-        self._env.close()
+        self.env.close()
 
 
-def load_policy(run: str | Path | None = None, *, checkpoint: str = "best", device: str = "cpu") -> Policy:
+def load_policy(
+    run: str | Path | None = None, *, checkpoint: str = "best", device: str = "cpu", render_mode: str | None = None
+) -> Policy:
     """Load a trained policy; runs no code that the run folder brings.
 
     Args:
         run: A run's folder, one of its checkpoints, `"latest"`, or None for the last run under `./outputs`.
         checkpoint: `"best"`, `"last"` or a number of frames.
         device: Where it computes: auto, cpu, cuda or mps.
+        render_mode: How the policy's environment, `policy.env`, draws; None where it does not.
 
     Raises:
         UsageError: There is no such run.
@@ -84,9 +87,13 @@ def load_policy(run: str | Path | None = None, *, checkpoint: str = "best", devi
     loaded = read_checkpoint(found.path, checkpoint if found.checkpoint is None else str(found.checkpoint))
     spec = spec_from_dict(loaded.metadata["spec"]).model_copy(update={"device": device})
     chosen, _ = choose_device(spec)
-    env = make_env_adapter(spec.env, num_envs=1, device=chosen, workers=0)
-    algorithm = build_algorithm(spec, env, chosen)
-    algorithm.load_state_dict(loaded.state["algorithm"])
+    env = make_env_adapter(spec.env, num_envs=1, device=chosen, render_mode=render_mode, workers=0)
+    try:
+        algorithm = build_algorithm(spec, env, chosen)
+        algorithm.load_state_dict(loaded.state["algorithm"])
+    except BaseException:
+        env.close()
+        raise
     return Policy(algorithm, spec, loaded, found.path, env)
 
 

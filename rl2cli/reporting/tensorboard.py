@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -23,11 +24,12 @@ WRITE_EVERY = 20.0
 class _Point(NamedTuple):
     wall_time: float
     frames: int
-    values: dict[str, float]
+    values: dict[str, float | bytes]
+    """Numbers, and GIFs."""
 
 
 class TensorBoardWriter:
-    """Writes scalars over frames into `folder`.
+    """Writes scalars and small videos over frames into `folder`.
 
     Points are kept in memory for up to 20 seconds; `flush` and `close` write them at once.
 
@@ -57,6 +59,15 @@ class TensorBoardWriter:
         self._points.append(_Point(time.time(), frames, dict(values)))
         if self._clock() >= self._next_write:
             self.flush()
+
+    def gif(self, frames: int, name: str, content: bytes) -> None:
+        """Show a GIF at `frames`, among the images.
+
+        Raises:
+            StorageError: the points so far could not be written.
+        """
+        self._points.append(_Point(time.time(), frames, {name: content}))
+        self.flush()
 
     def flush(self) -> None:
         """Write every point so far.
@@ -115,11 +126,18 @@ class _EventFile:
         """Close the file."""
         self._file.close()
 
-    def _summary(self, values: Mapping[str, float]) -> object:
+    def _summary(self, values: Mapping[str, float | bytes]) -> object:
         value = self._summaries.Summary.Value
         return self._summaries.Summary(
-            value=[value(tag=printable(name), simple_value=float(number)) for name, number in values.items()]
+            value=[value(tag=printable(name), **self._content(number)) for name, number in values.items()]
         )
+
+    def _content(self, value: float | bytes) -> dict[str, object]:
+        if not isinstance(value, bytes):
+            return {"simple_value": float(value)}
+        width, height = struct.unpack_from("<HH", value, 6)  # where a GIF has its size
+        image = self._summaries.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=value)
+        return {"image": image}
 
     def _add(self, wall_time: float, **content: object) -> None:
         event = self._events.Event(wall_time=wall_time, **content)

@@ -18,7 +18,6 @@ from rl2cli.spec.source import Finding, dotted
 from rl2cli.text import shortened
 
 PLANNED = {
-    ("video",),
     ("scale",),
     ("init",),
     ("extends",),

@@ -308,8 +308,12 @@ def _with_derived_defaults(spec: RunSpec) -> RunSpec:
     }
     saved = {"every": checkpoint.every or max(1, spec.total_frames // 10)}
     recorded = {"every": logging.every or max(1, spec.total_frames // 2000)}
+    video = spec.video
+    if video is not None and video.at is None and video.every is None:
+        video = video.model_copy(update={"at": [0.0, 0.5, 1.0]})
     return spec.model_copy(
         update={
+            "video": video,
             "evaluation": evaluation.model_copy(update=measured),
             "checkpoint": checkpoint.model_copy(update=saved),
             "logging": logging.model_copy(update=recorded),

@@ -62,6 +62,22 @@ class CheckpointSpec(Options):
     keep: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Newest checkpoints kept, besides the best.")
 
 
+class VideoSpec(Options):
+    """`[video]`: when the policy is filmed while it trains; without this table it is not."""
+
+    at: list[Annotated[float, Field(ge=0.0, le=1.0)]] | None = Field(
+        None,
+        description="Fractions of the first `total_frames`; 1.0 is also filmed where the run reaches its target return "
+        "before; `[0.0, 0.5, 1.0]` where `every` is left out too.",
+    )
+    every: Frames | None = Field(
+        None, description="Frames between videos, rounded up to the end of an iteration; the run's end is filmed too."
+    )
+    max_steps: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        1_000, description="Steps after which a video ends, if its episode has not."
+    )
+
+
 class LoggingSpec(Options):
     """`[logging]`: how often metrics are written, and where besides metrics.jsonl."""
 
@@ -110,4 +126,5 @@ class RunSpec(Options):
     algorithm: AlgorithmSpec = Field(default_factory=AlgorithmSpec)
     evaluation: EvaluationSpec = Field(default_factory=EvaluationSpec)
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
+    video: VideoSpec | None = Field(None, description="When the policy is filmed; never where left out.")
     logging: LoggingSpec = Field(default_factory=LoggingSpec)

@@ -13,6 +13,7 @@ from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.cores import available_cores
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.rendering import prepare_drawing
 from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.registry import adapters, algorithms, networks
@@ -74,6 +75,8 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
         MissingDependencyError: A backend is not installed.
     """
     torch.set_num_threads(1)  # until the size of the networks is known: two threads initialise small ones far slower
+    if spec.video is not None:
+        prepare_drawing()  # before a backend is imported
     plan = plan_environments(spec)
     device, choice = choose_device(plan.spec)
     env = make_env_adapter(plan.spec.env, device=device)

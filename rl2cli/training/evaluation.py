@@ -78,7 +78,7 @@ def play_episodes(
             returns += np.where(valid, reward, 0.0)
             lengths += valid
         if step.final_observation is None:
-            _check_length(int(lengths.max()))
+            check_length(int(lengths.max()))
             continue
         for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
             if len(finished[n]) < quota[n]:
@@ -89,10 +89,15 @@ def play_episodes(
     return Played(np.array([r for r, _ in played]), np.array([n for _, n in played], np.int64))
 
 
-def _check_length(longest: int) -> None:
+def check_length(longest: int) -> None:
+    """Check that no episode goes on for ever; `longest` is the steps so far of the longest.
+
+    Raises:
+        EnvironmentFault: It does.
+    """
     if longest > MAX_EPISODE_LENGTH:
         raise EnvironmentFault(
-            f"an episode of the evaluation did not end within {MAX_EPISODE_LENGTH:,} steps",
+            f"an episode did not end within {MAX_EPISODE_LENGTH:,} steps",
             hint="give the environment a time limit; with Gymnasium: max_episode_steps under [env]",
         )
 

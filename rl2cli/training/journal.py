@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rl2cli.durable import explained
 from rl2cli.reporting.progress import Evaluation
 from rl2cli.reporting.record import RecordFile
 from rl2cli.reporting.tensorboard import TensorBoardWriter
+from rl2cli.reporting.video import preview_gif
 from rl2cli.text import printable
 from rl2cli.training.run_folder import RunFolder
 
@@ -71,6 +73,13 @@ class Journal:
         if name != "speed":
             details = "".join(f"  {key} {value}" for key, value in values.items())
             self._log.write(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}") + "\n")
+
+    def video(self, frames: int, path: Path, *, steps: int, total: float, ended: bool, seconds: float) -> None:
+        """Record a video of `steps` steps and return `total`, in the run's folder, and show it in TensorBoard."""
+        facts = {"file": f"{path.parent.name}/{path.name}", "steps": steps, "return": total, "ended": ended}
+        self.event("video", frames, **facts, seconds=seconds)
+        if self._tensorboard is not None:
+            self._tensorboard.gif(frames, "video/policy", preview_gif(path))
 
     def speed(self, frames: int, values: Mapping[str, float]) -> None:
         """Record rates and shares of time."""

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from rl2cli.spec.model import RunSpec
 from rl2cli.training.build import Parts, build, on_this_machine
 from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
 from rl2cli.training.checkpoint_format import folder_name
+from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
@@ -183,6 +185,7 @@ class _Session:
             self._schedule(),
             {"spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
             self.parts.actor,
+            self._filming(journal),
         )
         status: Status = "failed"
         try:
@@ -227,6 +230,14 @@ class _Session:
             target_return=spec.evaluation.target_return,
             record_every=spec.logging.every or max(1, spec.total_frames // 2000),
         )
+
+    def _filming(self, journal: Journal) -> Filming | None:
+        spec = self.spec
+        if spec.video is None:
+            return None
+        make_env, folder = environment_maker(spec, spec.device), self.folder.videos
+        warn = partial(self.view.message, warning=True)
+        return Filming(spec.video, spec.total_frames, make_env, folder, spec.seed, journal, warn)
 
     def _facts(self, resumed_from: int | None) -> RunFacts:
         spec = self.spec
@@ -299,6 +310,7 @@ def _restore(trainer: Trainer, checkpoint: Checkpoint) -> list[str]:
 
 
 def _training_rate(trainer: Trainer, rates: Rates) -> float:
-    """Return this session's frames per second with evaluations left out, as other libraries count it."""
-    training = rates.wall_seconds - trainer.evaluation_seconds
+    """Return this session's frames per second with evaluations and videos left out, as other libraries count it."""
+    filming = 0.0 if trainer.filming is None else trainer.filming.seconds
+    training = rates.wall_seconds - trainer.evaluation_seconds - filming
     return rates.mean * rates.wall_seconds / training if training > 0 else 0.0

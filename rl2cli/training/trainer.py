@@ -21,6 +21,7 @@ from rl2cli.training.clock import Clock
 from rl2cli.training.collector import Collector, OverlappedCollector
 from rl2cli.training.episodes import EpisodeStatistics
 from rl2cli.training.evaluation import Evaluator
+from rl2cli.training.filming import Filming
 from rl2cli.training.journal import Journal
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
@@ -57,6 +58,7 @@ class Trainer:
         metadata: What every checkpoint carries besides the state.
         actor: Another algorithm of the same kind, which collects the next rollout while `algorithm` learns; None where
             collecting and learning take turns.
+        filming: Makes videos of the policy; None where there are none.
     """
 
     def __init__(
@@ -70,10 +72,12 @@ class Trainer:
         schedule: Schedule,
         metadata: dict[str, Any],
         actor: BaseAlgorithm | None = None,
+        filming: Filming | None = None,
     ) -> None:
         self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
         self.store, self.journal, self.view = store, journal, view
         self.schedule, self.metadata = schedule, metadata
+        self.filming = filming
         self.clock = Clock()
         self.collector = (
             Collector(algorithm, env, self.clock)
@@ -98,6 +102,7 @@ class Trainer:
         if not self.collector.started:
             self.reset_environments()
         status: Status = "finished"
+        self.film_if_due(stop)
         while self.frames < self.schedule.total_frames and status == "finished":
             trajectories = self.collect()
             self.learn(trajectories)
@@ -107,6 +112,7 @@ class Trainer:
                 status = "stopped"
             elif self.target_reached():
                 status = "target reached"
+            self.film_if_due(stop, at_end=status == "target reached")
             self.checkpoint_if_due(is_best, at_end=status != "finished")
         self.view.update(self.progress())
         self.journal.flush()
@@ -221,6 +227,12 @@ class Trainer:
             and evaluation.mean_return >= target
         )
 
+    def film_if_due(self, stop: StopRequest, *, at_end: bool = False) -> None:
+        """Film the policy where the frames so far, or the end of the run, ask for it."""
+        if self.filming is not None:
+            at_end = at_end or self.frames >= self.schedule.total_frames
+            self.filming.film_if_due(self.algorithm, self.frames, stop, at_end=at_end)
+
     def checkpoint_if_due(self, is_best: bool, at_end: bool) -> None:
         """Save where enough frames have passed, where the policy is the best so far, and at the end."""
         if not (self.is_due(self.schedule.checkpoint_every, self.saved_frames or 0) or is_best or at_end):
@@ -257,6 +269,7 @@ class Trainer:
             "evaluations": self.evaluator.count,
             "evaluation": _evaluation_state(self.evaluation),
             "best": _evaluation_state(self.best),
+            "filmed_up_to": -1 if self.filming is None else self.filming.filmed_up_to,
         }
 
     def set_state(self, state: dict[str, Any], segments: Sequence[Segment] = ()) -> list[str]:
@@ -270,6 +283,8 @@ class Trainer:
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
         self.best = Evaluation(**state["best"]) if state["best"] else None
+        if self.filming is not None:
+            self.filming.filmed_up_to = state.get("filmed_up_to", self.frames)
         problem, moved = self.collector.set_state(state["collector"])
         if problem is not None:
             self.reset_environments()

@@ -83,7 +83,7 @@ def test_unknown_key_shows_its_line(rl2: Rl2, spec: Path) -> None:
 
 
 def test_key_whose_feature_is_planned(rl2: Rl2, spec: Path) -> None:
-    ended = rl2("train", spec.name, "--set", "video.at=[1.0]")
+    ended = rl2("train", spec.name, "--set", "init.from='x'")
     assert (ended.code, ended.stdout) == (2, "")
     assert "not there yet" in ended.stderr
 
@@ -197,20 +197,6 @@ def test_show_of_a_folder_without_a_run(rl2: Rl2, tmp_path: Path) -> None:
 def test_show_of_an_unknown_name(rl2: Rl2) -> None:
     expected = error("'pppo' is neither a run, a .toml file nor a plugin", "did you mean 'ppo'?")
     assert rl2("show", "pppo") == Ended(2, "", expected)
-
-
-@pytest.mark.parametrize(
-    ("arguments", "feature"),
-    [
-        (["infer", "--record-video"], "--record-video"),
-        (["infer", "--mode", "watch"], "--mode watch"),
-        (["infer", "--mode", "record"], "--mode record"),
-    ],
-)
-def test_planned_options(rl2: Rl2, arguments: list[str], feature: str) -> None:
-    ended = rl2(*arguments)
-    assert (ended.code, ended.stdout) == (2, "")
-    assert ended.stderr.startswith(f"error: {feature} is not there yet\n")
 
 
 @pytest.mark.parametrize(

@@ -210,8 +210,31 @@ def silent(num_envs: int, **_: Any) -> SyncVectorEnv[Any, Any]:
     return made
 
 
+class Speaking(Counter):
+    """Has words for what happens, no pictures."""
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
+
+
+class Invisible(Counter):
+    """Cannot draw on this machine."""
+
+    def render(self) -> Any:
+        raise OSError("no GL")
+
+
 BROKEN = (Raises, NotANumber, WrongShape, WrongLater, Unseeded, Dies, Hangs, Slow)
-for environment in (Counter, Rich, MaskInInfo, MaskInObservation, Picture, PictureAndVector, *BROKEN):
+for environment in (
+    Counter,
+    Rich,
+    MaskInInfo,
+    MaskInObservation,
+    Picture,
+    PictureAndVector,
+    Speaking,
+    Invisible,
+    *BROKEN,
+):
     gymnasium.register(f"{environment.__name__}-v0", environment)
 for name, maker in {
     "NextStep": next_step,
