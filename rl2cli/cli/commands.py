@@ -57,6 +57,7 @@ COMMANDS = {
             AFTER,
             "Run a trained policy and measure its return",
         ),
+        Command("export", "rl2cli.cli.export:export", AFTER, "Write a trained policy to an ONNX or PyTorch file"),
         Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
         Command(
             "list",
@@ -77,7 +78,7 @@ COMMANDS = {
 
 PLANNED = (
     *("register", "register-adapter", "register-network", "register-algorithm"),
-    *("init", "new", "check-env", "report", "compare", "export"),
+    *("init", "new", "check-env", "report", "compare"),
 )
 """Commands of the design that are not there yet; named as such, never taken for a typing error."""
 

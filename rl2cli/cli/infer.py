@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AllowImport, AsJson, Device, Quiet, Seed, whole_number
+from rl2cli.cli.output import as_json_text, emit, emit_json, note
+from rl2cli.cli.parameters import (
+    AllowImport,
+    AsJson,
+    Checkpoint,
+    Device,
+    Quiet,
+    Seed,
+    one_checkpoint,
+    require_checkpoint_name,
+    whole_number,
+)
 from rl2cli.cli.startup import imported
+from rl2cli.durable import require_new_file, write_text_atomic
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.trust import allow_import as grant
 
@@ -31,13 +43,18 @@ def infer(
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="Sample actions as in training instead of taking the likeliest.")
     ] = False,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="WHICH", help="best, last, or the frame number of a checkpoint.")
-    ] = "best",
+    checkpoint: Checkpoint = "best",
     seed: Seed = None,
     mode: Annotated[
         str, typer.Option("--mode", metavar="MODE", help="benchmark measures the return; nothing else is there yet.")
     ] = "benchmark",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="env.KEY=VALUE", help="Change the environment, as a spec's; may be given again."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Also write what --json prints to a new file.")
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -48,16 +65,16 @@ def infer(
 
     The spec, and everything the policy needs, come from the run's folder.
     """
-    _refuse(mode, record_video, checkpoint, episodes)
+    _refuse(mode, record_video, episodes)
+    require_checkpoint_name(checkpoint)
+    if out is not None:
+        require_new_file(out)
     grant(allow_import or [])
     found = find(run, quiet=quiet)
+    checkpoint = one_checkpoint(found.checkpoint, checkpoint)
     from rl2cli.inference.benchmark import benchmark
 
     imported()
-    if found.checkpoint is not None:
-        if checkpoint != "best":
-            raise UsageError("a checkpoint's folder and --checkpoint both name a checkpoint", hint="give one of them")
-        checkpoint = str(found.checkpoint)
     result = benchmark(
         str(found.path),
         checkpoint=checkpoint,
@@ -65,13 +82,16 @@ def infer(
         stochastic=stochastic,
         seed=seed,
         device=device or "auto",
+        overrides=overrides or [],
     )
     for text in result["notes"]:
         note(f"warning: {text}")
+    if out is not None:
+        write_text_atomic(out, as_json_text(result) + "\n")
     emit_json(result) if as_json else emit(_as_text(result))
 
 
-def _refuse(mode: str, record_video: bool, checkpoint: str, episodes: int) -> None:
+def _refuse(mode: str, record_video: bool, episodes: int) -> None:
     """Refuse what is wrong with the options, before anything is loaded.
 
     Raises:
@@ -82,8 +102,6 @@ def _refuse(mode: str, record_video: bool, checkpoint: str, episodes: int) -> No
     if record_video or mode != "benchmark":
         what = "--record-video" if record_video else f"--mode {mode}"
         raise UsageError(f"{what} is not there yet", hint="without it, rl2 infer measures the policy's return")
-    if checkpoint not in ("best", "last") and not checkpoint.isdecimal():
-        raise UsageError(f"--checkpoint takes best, last or a frame number, got {checkpoint!r}")
     if episodes < 1:
         raise UsageError(f"--episodes takes a number of at least 1, got {episodes}")
 
@@ -96,9 +114,11 @@ def _as_text(result: dict[str, Any]) -> str:
         (
             f"return      {number(result['mean_return'])} +/- {number(result['interval'])} "
             f"({count(result['episodes'])} episodes)",
+            f"middle      {number(result['iqm_return'])}, the mean without the lowest and the highest quarter",
             f"range       {number(result['min_return'])} to {number(result['max_return'])}, "
             f"standard deviation {number(result['std_return'])}",
-            f"length      {number(result['mean_length'])} steps",
+            f"length      {number(result['mean_length'])} steps, {count(result['min_length'])} to "
+            f"{count(result['max_length'])}",
             f"checkpoint  {count(result['frames'])} frames, {result['checkpoint']}",
             f"speed       {rate(result['frames_per_second'])} frames/s",
         )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
 from rl2cli.envs import make_env_adapter
+from rl2cli.inference.other_env import other_env, require_same_spaces
 from rl2cli.inference.policy import load_policy
+from rl2cli.reporting.statistics import interquartile_mean
 from rl2cli.training.evaluation import MAX_PARALLEL, interval_95, play_episodes
 from rl2cli.training.seeding import derive_seed, environment_seeds, make_generator
 
@@ -21,6 +24,7 @@ def benchmark(
     stochastic: bool = False,
     seed: int | None = None,
     device: str = "auto",
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Play `episodes` episodes of a run's policy and return what came of them.
 
@@ -31,9 +35,10 @@ def benchmark(
         stochastic: Sample actions; the most probable ones otherwise.
         seed: Of the episodes; by default one that training never uses.
         device: Where the policy computes.
+        overrides: Settings of the environment in place of the run's, each `env.key=VALUE` with a TOML value.
 
     Raises:
-        UsageError: There is no such run.
+        UsageError: There is no such run, or its policy does not fit the environment that `overrides` make.
         NoCheckpointError: No checkpoint of it can be loaded.
     """
     policy = load_policy(run, checkpoint=checkpoint, device=device)
@@ -42,9 +47,10 @@ def benchmark(
         torch.set_num_threads(spec.threads)
     seed = derive_seed(spec.seed, "infer") % 2**31 if seed is None else seed
     num_envs = min(episodes, MAX_PARALLEL)
-    env = make_env_adapter(spec.env, num_envs=num_envs, device=chosen_device, workers=0)
+    env = make_env_adapter(other_env(spec, overrides), num_envs=num_envs, device=chosen_device, workers=0)
     explore = make_generator(seed, "infer actions", chosen_device) if stochastic else None
     try:
+        require_same_spaces(policy, env)
         before = time.perf_counter()
         played = play_episodes(policy.algorithm, env, episodes, environment_seeds(seed, "infer", num_envs), explore)
         seconds = time.perf_counter() - before
@@ -59,12 +65,18 @@ def benchmark(
         "episodes": episodes,
         "seed": seed,
         "stochastic": stochastic,
+        "overrides": list(overrides),
         "mean_return": float(played.returns.mean()),
         "std_return": float(played.returns.std()),
         "interval": interval_95(played.returns),
+        "iqm_return": interquartile_mean(played.returns.tolist()),
         "min_return": float(played.returns.min()),
         "max_return": float(played.returns.max()),
         "mean_length": float(played.lengths.mean()),
+        "min_length": int(played.lengths.min()),
+        "max_length": int(played.lengths.max()),
+        "returns": played.returns.tolist(),
+        "lengths": played.lengths.tolist(),
         "frames_per_second": float(played.lengths.sum() / max(seconds, 1e-9)),
         "notes": policy.checkpoint.notes,
         "videos": [],

@@ -20,7 +20,6 @@ from rl2cli.text import shortened
 PLANNED = {
     ("video",),
     ("scale",),
-    ("init",),
     ("extends",),
     ("checkpoint", "on_storage_error"),
     ("env", "max_restarts"),
