@@ -77,7 +77,7 @@ def benchmark(
         "max_length": int(played.lengths.max()),
         "returns": played.returns.tolist(),
         "lengths": played.lengths.tolist(),
-        "frames_per_second": float(played.lengths.sum() / max(seconds, 1e-9)),
+        "frames_per_second": played.frames / max(seconds, 1e-9),
         "notes": policy.checkpoint.notes,
         "videos": [],
     }
