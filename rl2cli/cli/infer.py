@@ -65,10 +65,7 @@ def infer(
 
     The spec, and everything the policy needs, come from the run's folder.
     """
-    _refuse(mode, record_video, episodes)
-    require_checkpoint_name(checkpoint)
-    if out is not None:
-        require_new_file(out)
+    _refuse(mode, record_video, checkpoint, episodes, out)
     grant(allow_import or [])
     found = find(run, quiet=quiet)
     checkpoint = one_checkpoint(found.checkpoint, checkpoint)
@@ -91,12 +88,15 @@ def infer(
     emit_json(result) if as_json else emit(_as_text(result))
 
 
-def _refuse(mode: str, record_video: bool, episodes: int) -> None:
+def _refuse(mode: str, record_video: bool, checkpoint: str, episodes: int, out: Path | None) -> None:
     """Refuse what is wrong with the options, before anything is loaded.
 
     Raises:
         UsageError: it is not there yet, or was never meant to be.
     """
+    require_checkpoint_name(checkpoint)
+    if out is not None:
+        require_new_file(out)
     if mode not in MODES:
         raise UsageError(f"unknown mode {mode!r}", hint=suggestion(mode, MODES) or f"there are: {', '.join(MODES)}")
     if record_video or mode != "benchmark":

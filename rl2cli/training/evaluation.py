@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
-from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
 from rl2cli.reporting.progress import Evaluation
@@ -73,17 +73,8 @@ def play_episodes(
             mask = None if mask is None else mask.to(device)
         step = env.step(algorithm.act(observation, explore, mask)[ACTION])
         observation, info = step.observation, step.info
-        reward = step.reward.numpy() if step.reward.is_cpu else step.reward.cpu().numpy()
         steps += 1
-        if step.valid is None:
-            returns += reward
-            lengths += 1
-            frames += num_envs
-        else:
-            valid = step.valid.cpu().numpy()
-            returns += np.where(valid, reward, 0.0)
-            lengths += valid
-            frames += int(np.count_nonzero(valid))
+        frames += _count(step, returns, lengths)
         if step.final_observation is None:
             if steps > MAX_EPISODE_LENGTH:  # no episode can be longer before
                 _check_length(int(lengths.max()))
@@ -95,6 +86,19 @@ def play_episodes(
             returns[n], lengths[n] = 0.0, 0
     played = [episode for per_env in finished for episode in per_env]
     return Played(np.array([r for r, _ in played]), np.array([n for _, n in played], np.int64), frames)
+
+
+def _count(step: Step, returns: np.ndarray, lengths: np.ndarray) -> int:
+    """Add a step to the running episodes; return how many frames it was."""
+    reward = step.reward.numpy() if step.reward.is_cpu else step.reward.cpu().numpy()
+    if step.valid is None:
+        np.add(returns, reward, out=returns)
+        np.add(lengths, 1, out=lengths)
+        return len(lengths)
+    valid = step.valid.cpu().numpy()
+    np.add(returns, np.where(valid, reward, 0.0), out=returns)
+    np.add(lengths, valid, out=lengths)
+    return int(np.count_nonzero(valid))
 
 
 def _check_length(longest: int) -> None:
