@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from rl2cli.errors import StorageError
+from rl2cli.errors import StorageError, UsageError
 
 _REASONS = {
     errno.ENOSPC: ("the disk is full", "free some space; what was saved before is intact"),
@@ -61,6 +61,22 @@ def write_new_file(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def require_new_file(path: Path) -> None:
+    """Check that a file can be made at `path`, which a user named, and nothing is there that would be lost.
+
+    Raises:
+        UsageError: There is something, or no folder for it.
+    """
+    if path.exists() or path.is_symlink():
+        raise UsageError(
+            "there is a file already" if path.is_file() else "there is something already",
+            hint="rl2 overwrites nothing: name another file, or remove this one",
+            place=str(path),
+        )
+    if not path.parent.is_dir():
+        raise UsageError("there is no such folder", hint="make it first", place=str(path.parent))
 
 
 def write_bytes_atomic(path: Path, content: bytes) -> None:

@@ -163,7 +163,7 @@ class DiagonalNormal:
     def mode(self, outputs: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
         """Return the means [B, *shape]."""
         del mask
-        return outputs if len(self.shape) == 1 else outputs.reshape(len(outputs), *self.shape)
+        return outputs if len(self.shape) == 1 else outputs.reshape(-1, *self.shape)
 
     def sample(
         self,
@@ -265,7 +265,7 @@ def _leaf_action(leaf: ActionLeaf, action: torch.Tensor) -> torch.Tensor:
 
 
 def _join(pieces: list[torch.Tensor]) -> torch.Tensor:
-    return torch.cat([piece.reshape(len(piece), -1).float() for piece in pieces], -1)
+    return torch.cat([piece.flatten(1).float() for piece in pieces], -1)
 
 
 def _sum_pairs(pairs: list[tuple[torch.Tensor, torch.Tensor]]) -> tuple[torch.Tensor, torch.Tensor]:

@@ -9,11 +9,14 @@ import typer
 
 from rl2cli.cli.found_run import find
 from rl2cli.cli.infer_options import How, checked
-from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AllowImport, AsJson, Device, Quiet, Seed, whole_number
+from rl2cli.cli.output import as_json_text, emit, emit_json, note
+from rl2cli.cli.parameters import AllowImport, AsJson, Checkpoint, Device, Quiet, Seed, one_checkpoint, whole_number
 from rl2cli.cli.startup import imported
-from rl2cli.errors import UsageError
+from rl2cli.durable import write_text_atomic
 from rl2cli.trust import allow_import as grant
+
+MOST_SHOWN = 100
+"""Episodes that are printed one by one."""
 
 
 def infer(
@@ -36,9 +39,7 @@ def infer(
     stochastic: Annotated[
         bool, typer.Option("--stochastic", help="Sample actions as in training instead of taking the likeliest.")
     ] = False,
-    checkpoint: Annotated[
-        str, typer.Option("--checkpoint", metavar="WHICH", help="best, last, or the frame number of a checkpoint.")
-    ] = "best",
+    checkpoint: Checkpoint = "best",
     seed: Seed = None,
     mode: Annotated[
         str,
@@ -66,12 +67,20 @@ def infer(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", metavar="PATH", help="Folder or file of videos; by default videos in the run's folder."),
+        typer.Option(
+            "--out",
+            metavar="PATH",
+            help="New file for what --json prints; folder or file of videos, by default videos in the run's folder.",
+        ),
     ] = None,
     view: Annotated[
         str,
         typer.Option("--view", metavar="VIEW", help="Where to watch: window, terminal, or auto, which takes what is."),
     ] = "auto",
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="env.KEY=VALUE", help="Change the environment, as a spec's; may be given again."),
+    ] = None,
     device: Device = "auto",
     as_json: AsJson = False,
     quiet: Quiet = False,
@@ -85,12 +94,13 @@ def infer(
     mode, recording, watching = checked(how)
     grant(allow_import or [])
     found = find(run, quiet=quiet)
-    if found.checkpoint is not None:
-        if checkpoint != "best":
-            raise UsageError("a checkpoint's folder and --checkpoint both name a checkpoint", hint="give one of them")
-        checkpoint = str(found.checkpoint)
-    chosen: dict[str, Any] = {"checkpoint": checkpoint, "stochastic": stochastic, "seed": seed}
-    chosen["device"] = device or "auto"
+    chosen: dict[str, Any] = {
+        "checkpoint": one_checkpoint(found.checkpoint, checkpoint),
+        "stochastic": stochastic,
+        "seed": seed,
+        "device": device or "auto",
+        "overrides": overrides or [],
+    }
     if mode == "record":
         from rl2cli.inference.record import record
 
@@ -106,42 +116,44 @@ def infer(
 
         imported()
         result = benchmark(str(found.path), episodes=episodes or 20, **chosen)
-    return _report(result, as_json=as_json)
+    return _report(result, mode, None if mode == "record" else out, as_json=as_json)
 
 
-def _report(result: dict[str, Any], *, as_json: bool) -> int:
-    """Print what came of it and return the exit code."""
+def _report(result: dict[str, Any], mode: str, out: Path | None, *, as_json: bool) -> int:
+    """Print what came of it, write it to `out`, and return the exit code."""
     for text in result["notes"]:
         note(f"warning: {text}")
-    emit_json(result) if as_json else emit(_as_text(result))
+    if out is not None:
+        write_text_atomic(out, as_json_text(result) + "\n")
+    emit_json(result) if as_json else emit(_as_text(result, mode))
     signal_number = result.get("stopped_by")
     return 0 if signal_number is None else 128 + int(signal_number)
 
 
-def _as_text(result: dict[str, Any]) -> str:
+def _as_text(result: dict[str, Any], mode: str) -> str:
     from rl2cli.reporting.figures import count, rate, significant
 
     if not result["episodes"]:
         return "no episode ended"
     number = significant
     lines = [f"video       {path}" for path in result["videos"]]
-    pairs = list(zip(result.get("returns", []), result.get("lengths", []), strict=True))
-    lines += [
-        f"episode {index:<4}return {number(total)}, {count(steps)} steps" for index, (total, steps) in _few(pairs)
-    ]
-    if len(pairs) != 1:
+    if mode != "benchmark":
+        pairs = zip(result["returns"][:MOST_SHOWN], result["lengths"], strict=False)
+        lines += [
+            f"episode {index:<4}return {number(total)}, {count(steps)} steps"
+            for index, (total, steps) in enumerate(pairs, 1)
+        ]
+    if mode == "benchmark" or result["episodes"] > 1:
         lines += [
             f"return      {number(result['mean_return'])} +/- {number(result['interval'])} "
             f"({count(result['episodes'])} episodes)",
+            f"middle      {number(result['iqm_return'])}, the mean without the lowest and the highest quarter",
             f"range       {number(result['min_return'])} to {number(result['max_return'])}, "
             f"standard deviation {number(result['std_return'])}",
-            f"length      {number(result['mean_length'])} steps",
+            f"length      {number(result['mean_length'])} steps, {count(result['min_length'])} to "
+            f"{count(result['max_length'])}",
         ]
     lines.append(f"checkpoint  {count(result['frames'])} frames, {result['checkpoint']}")
-    if not pairs:
+    if mode == "benchmark":
         lines.append(f"speed       {rate(result['frames_per_second'])} frames/s")
     return "\n".join(lines)
-
-
-def _few(pairs: list[tuple[float, int]]) -> list[tuple[int, tuple[float, int]]]:
-    return list(enumerate(pairs, 1))[:100]

@@ -7,6 +7,8 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+from rl2cli.cli.parameters import require_checkpoint_name
+from rl2cli.durable import require_new_file
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.reporting.recording import FORMATS, VIEWS, Grid, Recording, Watching, is_file_name
 
@@ -37,13 +39,14 @@ def checked(how: How) -> tuple[str, Recording, Watching]:
     """
     mode = _mode(how)
     _require_belonging(how, mode)
-    if how.checkpoint not in ("best", "last") and not how.checkpoint.isdecimal():
-        raise UsageError(f"--checkpoint takes best, last or a frame number, got {how.checkpoint!r}")
+    require_checkpoint_name(how.checkpoint)
     if how.episodes is not None and how.episodes < 1:
         raise UsageError(f"--episodes takes a number of at least 1, got {how.episodes}")
     if how.fps is not None and not (math.isfinite(how.fps) and 0.1 <= how.fps <= 1000):
         raise UsageError(f"--fps takes a number from 0.1 to 1000, got {how.fps:g}")
-    recording, view = _views(how)
+    recording, view = _views(how, mode)
+    if mode == "benchmark" and how.out is not None:
+        require_new_file(how.out)
     if mode == "record":
         recording.require_target(how.episodes or recording.grid.cells)
     return mode, recording, view
@@ -69,7 +72,7 @@ def _require_belonging(how: How, mode: str) -> None:
         "--format": (how.format is not None, ("record",)),
         "--grid": (how.grid is not None, ("record",)),
         "--no-overlay": (not how.overlay, ("record",)),
-        "--out": (how.out is not None, ("record",)),
+        "--out": (how.out is not None, ("benchmark", "record")),
         "--fps": (how.fps is not None, ("record", "watch")),
         "--view": (how.view != "auto", ("watch",)),
     }
@@ -80,9 +83,9 @@ def _require_belonging(how: How, mode: str) -> None:
             )
 
 
-def _views(how: How) -> tuple[Recording, Watching]:
+def _views(how: How, mode: str) -> tuple[Recording, Watching]:
     by_name = how.out.suffix.lower()[1:] if how.out is not None and is_file_name(how.out) else "mp4"
-    name = how.format or by_name
+    name = how.format or (by_name if mode == "record" else "mp4")
     chosen = next((known for known in FORMATS if known == name), None)
     if chosen is None:
         raise UsageError(f"--format takes {' or '.join(FORMATS)}, got {name!r}", hint=suggestion(name, FORMATS))

@@ -35,9 +35,14 @@ def emit_json(value: object) -> None:
     Raises:
         StdoutClosedError: its reader has gone.
     """
+    emit(as_json_text(value))
+
+
+def as_json_text(value: object) -> str:
+    """Return `value` as the text of one JSON object."""
     import json
 
-    emit(json.dumps(value, indent=2, default=str, allow_nan=False))
+    return json.dumps(value, indent=2, default=str, allow_nan=False)
 
 
 def flush() -> None:

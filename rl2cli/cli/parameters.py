@@ -6,6 +6,8 @@ from typing import Annotated, TypeAlias
 
 import typer
 
+from rl2cli.errors import UsageError
+
 
 def whole_number(text: str) -> int:
     """Return the integer that `text` is, underscores between digits allowed as in TOML.
@@ -17,6 +19,29 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise typer.BadParameter(f"expected a whole number, got {text!r}") from None
+
+
+def require_checkpoint_name(which: str) -> None:
+    """Check what was given as `--checkpoint`.
+
+    Raises:
+        UsageError: No checkpoint can be called that.
+    """
+    if which not in ("best", "last") and not (which.isascii() and which.isdecimal()):
+        raise UsageError(f"--checkpoint takes best, last or a frame number, got {which!r}")
+
+
+def one_checkpoint(named: int | None, which: str) -> str:
+    """Return the checkpoint that is meant by a folder that was `named`, if any, and the option `which`.
+
+    Raises:
+        UsageError: Both name one.
+    """
+    if named is None:
+        return which
+    if which != "best":
+        raise UsageError("a checkpoint's folder and --checkpoint both name a checkpoint", hint="give one of them")
+    return str(named)
 
 
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
@@ -49,4 +74,7 @@ Seed: TypeAlias = Annotated[
 Device: TypeAlias = Annotated[
     str | None,
     typer.Option("--device", metavar="DEVICE", help="auto, cpu, cuda, cuda:N or mps, in place of the spec's."),
+]
+Checkpoint: TypeAlias = Annotated[
+    str, typer.Option("--checkpoint", metavar="WHICH", help="best, last, or the frame number of a checkpoint.")
 ]

@@ -12,6 +12,7 @@ from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.errors import UsageError
+from rl2cli.inference.plugin_changes import changed_plugins
 from rl2cli.keys import ACTION, map_observation
 from rl2cli.spaces import to_backend_rows, to_tensors
 from rl2cli.spec import spec_from_dict
@@ -94,6 +95,7 @@ def load_policy(
     except BaseException:
         env.close()
         raise
+    loaded.notes.extend(changed_plugins(found.path, spec))
     return Policy(algorithm, spec, loaded, found.path, env)
 
 

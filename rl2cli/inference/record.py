@@ -16,6 +16,7 @@ from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.rendering import PICTURES
 from rl2cli.errors import UsageError
 from rl2cli.inference.benchmark import prepare, result_of
+from rl2cli.inference.other_env import enter_other_env
 from rl2cli.inference.policy import Policy, load_policy
 from rl2cli.registry import adapters
 from rl2cli.reporting.picture import Scene
@@ -35,6 +36,7 @@ def record(
     stochastic: bool = False,
     seed: int | None = None,
     device: str = "auto",
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Film `episodes` episodes of a run's policy, one video each or one per full grid, and return what came of them.
 
@@ -46,6 +48,7 @@ def record(
         stochastic: Sample actions; the most probable ones otherwise.
         seed: Of the episodes; by default one that training never uses.
         device: Where the policy computes.
+        overrides: Settings of the environment in place of the run's, each `env.key=VALUE` with a TOML value.
 
     Raises:
         UsageError: There is no such run, it cannot draw, or a file is in the way.
@@ -57,6 +60,7 @@ def record(
     grid, episodes = recording.grid, episodes or recording.grid.cells
     recording.require_target(episodes)
     with closing(load_policy(run, checkpoint=checkpoint, device=device, render_mode=PICTURES)) as policy:
+        enter_other_env(policy, overrides, PICTURES)
         seed, before = prepare(policy, seed), time.perf_counter()
         envs = _environments(policy, min(episodes, grid.cells))
         try:
@@ -67,8 +71,7 @@ def record(
                 env.close()
         played = Played(np.array([take.total for take in done]), np.array([take.step for take in done], np.int64))
         seconds = time.perf_counter() - before
-        result = result_of(policy, played, seed=seed, stochastic=stochastic, seconds=seconds, videos=videos)
-        return {**result, "returns": played.returns.tolist(), "lengths": played.lengths.tolist()}
+        return result_of(policy, played, overrides, seed=seed, stochastic=stochastic, seconds=seconds, videos=videos)
 
 
 def _environments(policy: Policy, wanted: int) -> list[BaseEnvAdapter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from rl2cli.envs.rendering import PICTURES, WINDOW, has_display
 from rl2cli.errors import UsageError
 from rl2cli.inference.benchmark import prepare, result_of
+from rl2cli.inference.other_env import enter_other_env
 from rl2cli.inference.policy import Policy, load_policy
 from rl2cli.reporting.figures import count, significant
 from rl2cli.reporting.recording import Watching
@@ -31,6 +33,7 @@ def watch(
     seed: int | None = None,
     device: str = "auto",
     fps: float | None = None,
+    overrides: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Show `episodes` episodes in real time; a first Ctrl-C ends it, keeping the episodes that ended.
 
@@ -43,6 +46,7 @@ def watch(
         seed: Of the episodes; by default one that training never uses.
         device: Where the policy computes.
         fps: Steps per second; the environment's own where left out.
+        overrides: Settings of the environment in place of the run's, each `env.key=VALUE` with a TOML value.
 
     Returns:
         What `benchmark` returns, of the episodes that ended, and `stopped_by`, the number of the signal or None. Where
@@ -58,6 +62,7 @@ def watch(
     screen = None if in_window else TerminalScreen()
     mode = WINDOW if in_window else PICTURES
     with closing(load_policy(run, checkpoint=checkpoint, device=device, render_mode=mode)) as policy:
+        enter_other_env(policy, overrides, mode)
         seed = prepare(policy, seed)
         shown: AbstractContextManager[Any] = nullcontext() if screen is None else screen
         before = time.perf_counter()
@@ -68,8 +73,8 @@ def watch(
         if len(played.returns) == 0:
             facts = {"run_dir": str(policy.run_dir), "checkpoint": str(policy.checkpoint.path)}
             return {**facts, "episodes": 0, "notes": policy.checkpoint.notes, "videos": [], **ended}
-        result = result_of(policy, played, seed=seed, stochastic=stochastic, seconds=seconds)
-        return {**result, "returns": played.returns.tolist(), "lengths": played.lengths.tolist(), **ended}
+        result = result_of(policy, played, overrides, seed=seed, stochastic=stochastic, seconds=seconds)
+        return {**result, **ended}
 
 
 class _Audience:

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rl2cli.reporting.statistics import bootstrap_interval, interquartile_mean
 from rl2cli.results.curve import Curve, curve, thinned
 from rl2cli.results.groups import Group
 from rl2cli.results.run_record import RunRecord
-from rl2cli.results.statistics import bootstrap_interval, interquartile_mean
 from rl2cli.results.values import finite
 
 Axis = Literal["frames", "time"]

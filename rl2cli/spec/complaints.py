@@ -19,7 +19,6 @@ from rl2cli.text import shortened
 
 PLANNED = {
     ("scale",),
-    ("init",),
     ("extends",),
     ("checkpoint", "on_storage_error"),
     ("env", "max_restarts"),

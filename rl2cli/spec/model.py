@@ -89,6 +89,18 @@ class LoggingSpec(Options):
     tensorboard: bool = Field(True, description="Write TensorBoard event files, x axis in frames.")
 
 
+class InitSpec(Options):
+    """`[init]`: another run whose policy this one starts from."""
+
+    from_: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
+        alias="from",
+        description="Run whose weights and normaliser statistics this one starts with, as far as they fit.",
+    )
+    checkpoint: Annotated[int, Field(ge=0, le=2**53)] | Literal["best", "last"] = Field(
+        "best", description="Which checkpoint of it: best, last or a number of frames."
+    )
+
+
 class RunSpec(Options):
     """Everything a run is made from. Tables that are left out have their defaults."""
 
@@ -120,6 +132,7 @@ class RunSpec(Options):
         description="Step the environments while learning, with the weights of one update ago; auto does so where they "
         "step outside of Python and there are cores or a GPU for both.",
     )
+    init: InitSpec | None = Field(None, description="Another run to start from; its own first weights if left out.")
     env: EnvSpec = Field(default_factory=EnvSpec)
     network: NetworkSpec = Field(default_factory=NetworkSpec)
     critic_network: NetworkSpec | None = Field(None, description="The critic's network; like `[network]` if left out.")

@@ -21,7 +21,7 @@ def dump_spec(spec: RunSpec) -> str:
 
 def spec_to_dict(spec: RunSpec) -> dict[str, Any]:
     """Return `spec` as the nested dict that its TOML text reads as, ready for JSON too; None is left out."""
-    values = spec.model_dump(mode="json", exclude_none=True)
+    values = spec.model_dump(mode="json", exclude_none=True, by_alias=True)
     for table in PLUGIN_TABLES:
         part = getattr(spec, table)
         if part is not None:

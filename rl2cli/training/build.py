@@ -21,6 +21,7 @@ from rl2cli.spec.model import NetworkSpec, RunSpec
 from rl2cli.training.allocator import keep_freed_memory
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
+from rl2cli.training.initial_weights import Start, start_from
 from rl2cli.training.precision import choose_precision, is_large, set_precision
 from rl2cli.training.room import require_room
 from rl2cli.training.seeding import derive_seed, make_generator
@@ -55,6 +56,22 @@ class Parts:
     """The plugin classes in use, for the record."""
     actor: BaseAlgorithm | None = None
     """Collects while `algorithm` learns; None where they take turns."""
+    start: Start | None = None
+    """Where the first weights came from, where that is another run."""
+
+    def start_from_another(self) -> None:
+        """Take first weights over from the run that `[init]` names; of a new run only, before it is trained.
+
+        Raises:
+            UsageError: There is no such run, or nothing of it fits.
+            NoCheckpointError: No checkpoint of it can be loaded.
+        """
+        spec = self.plan.spec
+        if spec.init is None:
+            return
+        self.start = start_from(spec.init, self.algorithm)
+        explicit = spec.model_copy(update={"init": self.start.spec})
+        self.plan = Plan(explicit, (*self.plan.choices, self.start.sentence))
 
     def close(self) -> None:
         """Close every environment."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
-from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
 from rl2cli.reporting.progress import Evaluation
@@ -30,6 +30,8 @@ class Played(NamedTuple):
     """[episodes] float64."""
     lengths: np.ndarray
     """[episodes] int64."""
+    frames: int = 0
+    """Steps of all environments, those beyond their quota included, by which speed is measured."""
 
 
 def play_episodes(
@@ -58,27 +60,24 @@ def play_episodes(
     quota[: episodes % num_envs] += 1
     finished: list[list[tuple[float, int]]] = [[] for _ in range(num_envs)]
     returns, lengths = np.zeros(num_envs), np.zeros(num_envs, np.int64)
-    remaining = episodes
+    remaining, frames, steps = episodes, 0, 0
     device = algorithm.task.device
+    elsewhere = env.device != device
     observation, info = env.reset(seeds)
     while remaining:
         if stop is not None and stop.signal_number is not None:
             return None
         mask = info.get(ACTION_MASK)
-        observation = map_observation(lambda tensor: tensor.to(device), observation)
-        action = algorithm.act(observation, explore, None if mask is None else mask.to(device))[ACTION]
-        step = env.step(action)
+        if elsewhere:
+            observation = map_observation(lambda tensor: tensor.to(device), observation)
+            mask = None if mask is None else mask.to(device)
+        step = env.step(algorithm.act(observation, explore, mask)[ACTION])
         observation, info = step.observation, step.info
-        reward = step.reward.cpu().numpy()
-        if step.valid is None:
-            returns += reward
-            lengths += 1
-        else:
-            valid = step.valid.cpu().numpy()
-            returns += np.where(valid, reward, 0.0)
-            lengths += valid
+        steps += 1
+        frames += _count(step, returns, lengths)
         if step.final_observation is None:
-            check_length(int(lengths.max()))
+            if steps > MAX_EPISODE_LENGTH:  # no episode can be longer before
+                check_length(int(lengths.max()))
             continue
         for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
             if len(finished[n]) < quota[n]:
@@ -86,7 +85,20 @@ def play_episodes(
                 remaining -= 1
             returns[n], lengths[n] = 0.0, 0
     played = [episode for per_env in finished for episode in per_env]
-    return Played(np.array([r for r, _ in played]), np.array([n for _, n in played], np.int64))
+    return Played(np.array([r for r, _ in played]), np.array([n for _, n in played], np.int64), frames)
+
+
+def _count(step: Step, returns: np.ndarray, lengths: np.ndarray) -> int:
+    """Add a step to the running episodes; return how many frames it was."""
+    reward = step.reward.numpy() if step.reward.is_cpu else step.reward.cpu().numpy()
+    if step.valid is None:
+        np.add(returns, reward, out=returns)
+        np.add(lengths, 1, out=lengths)
+        return len(lengths)
+    valid = step.valid.cpu().numpy()
+    np.add(returns, np.where(valid, reward, 0.0), out=returns)
+    np.add(lengths, valid, out=lengths)
+    return int(np.count_nonzero(valid))
 
 
 def check_length(longest: int) -> None:

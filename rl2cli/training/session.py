@@ -138,7 +138,13 @@ def resume(
 def _build(loaded: LoadedSpec, announce: Callable[[str], None] | None, folder: Path) -> Parts:
     """Build what `loaded` says; an error that blames a setting has the line that it stands in."""
     try:
-        return build(loaded.spec, announce, folder)
+        parts = build(loaded.spec, announce, folder)
+        try:
+            parts.start_from_another()
+        except BaseException:
+            parts.close()
+            raise
+        return parts
     except UsageError as error:
         placed = loaded.placed(error)
         if placed is error:
@@ -190,6 +196,7 @@ class _Session:
         status: Status = "failed"
         try:
             notes = [] if checkpoint is None else [*checkpoint.notes, *_restore(trainer, checkpoint)]
+            notes += self.parts.start.warnings if self.parts.start else ()
             self.view.start(self._facts(None if checkpoint is None else start_frames))
             for note in [*notes, *([journal.problem] if journal.problem else [])]:
                 self.view.message(note, warning=True)

@@ -33,7 +33,7 @@ def test_a_spec_in_place_of_a_command(rl2: Rl2) -> None:
 
 
 def test_planned_command(rl2: Rl2) -> None:
-    assert rl2("export") == Ended(2, "", error("the command 'export' is not there yet"))
+    assert rl2("compare") == Ended(2, "", error("the command 'compare' is not there yet"))
 
 
 def test_unknown_option(rl2: Rl2) -> None:

@@ -79,6 +79,10 @@ def test_readme_scripts_run(in_folder: Path, capsys: pytest.CaptureFixture[str])
     assert "finished" in capsys.readouterr().out
     run_file("play_cartpole.py")
     assert float(capsys.readouterr().out) >= 1
+    assert main(["export", "--out", "cartpole.onnx", "-q"]) == 0
+    capsys.readouterr()
+    run_file("run_exported.py")
+    assert float(capsys.readouterr().out) >= 1
     run_file("batch_of_environments.py")
     assert "[4, 4]" in capsys.readouterr().out
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rl2cli.results.statistics import bootstrap_interval, interquartile_mean
+from rl2cli.reporting.statistics import bootstrap_interval, interquartile_mean
 
 
 @pytest.mark.parametrize(
@@ -55,5 +55,5 @@ def test_interval_is_the_same_every_time_and_holds_the_mean() -> None:
 def test_steps_of_drawing_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.random.default_rng(4).normal(size=(5, 3))
     whole = bootstrap_interval(values)
-    monkeypatch.setattr("rl2cli.results.statistics._AT_ONCE", 100)
+    monkeypatch.setattr("rl2cli.reporting.statistics._AT_ONCE", 100)
     assert np.array_equal(bootstrap_interval(values), whole)
