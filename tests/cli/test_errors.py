@@ -33,7 +33,7 @@ def test_a_spec_in_place_of_a_command(rl2: Rl2) -> None:
 
 
 def test_planned_command(rl2: Rl2) -> None:
-    assert rl2("compare") == Ended(2, "", error("the command 'compare' is not there yet"))
+    assert rl2("register") == Ended(2, "", error("the command 'register' is not there yet"))
 
 
 def test_unknown_option(rl2: Rl2) -> None:
@@ -83,7 +83,7 @@ def test_unknown_key_shows_its_line(rl2: Rl2, spec: Path) -> None:
 
 
 def test_key_whose_feature_is_planned(rl2: Rl2, spec: Path) -> None:
-    ended = rl2("train", spec.name, "--set", "init.from='x'")
+    ended = rl2("train", spec.name, "--set", "env.timeout=5")
     assert (ended.code, ended.stdout) == (2, "")
     assert "not there yet" in ended.stderr
 

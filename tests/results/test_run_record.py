@@ -55,7 +55,9 @@ def test_a_run_that_is_running(tmp_path: Path) -> None:
     assert RunRecord(path).state == "unknown"
 
 
-@pytest.mark.parametrize(("pid", "state"), [(os.getpid(), "running"), (2**31 - 2, "killed"), ("x", "killed")])
+@pytest.mark.parametrize(
+    ("pid", "state"), [(os.getpid(), "running"), (2**31 - 2, "killed"), ("x", "killed")], ids=["own", "gone", "none"]
+)
 def test_state_where_the_lock_cannot_be_asked(tmp_path: Path, pid: object, state: str) -> None:
     path = make_run(tmp_path / "run")
     write_rows(path / HOLDER_FILE, [{"pid": pid}])  # and there is no file for a lock
