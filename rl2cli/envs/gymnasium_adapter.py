@@ -59,7 +59,7 @@ class GymnasiumAdapter(BaseEnvAdapter):
     def setup(self) -> None:
         """Make the environment, with the time limit and frame stack that the options name."""
         import gymnasium
-        from gymnasium.wrappers import FrameStackObservation
+        from gymnasium.wrappers import FrameStackObservation, TimeLimit
 
         from rl2cli.envs.atari_single import AtariGame
         from rl2cli.envs.images import ImageObservation
@@ -72,6 +72,8 @@ class GymnasiumAdapter(BaseEnvAdapter):
         self.render_fps = pictures_per_second(self.env.metadata)
         if options.atari is not None:
             self.env = AtariGame(self.env, options.atari, size)
+            if options.max_episode_steps is not None:
+                self.env = TimeLimit(self.env, options.max_episode_steps)
             self.frame_skip = options.atari.frame_skip
             self.render_fps = EMULATOR_RATE / options.atari.frame_skip
         elif size is not None or options.grayscale:
@@ -147,6 +149,7 @@ def _pair(size: list[int] | None) -> tuple[int, int] | None:
 def _emulator(options: GymnasiumOptions, atari: AtariOptions) -> dict[str, Any]:
     """Return the keyword arguments of a game that emulates one frame per step; `AtariGame` skips frames."""
     return {
+        "max_episode_steps": None,  # which would count frames of the emulator
         "frameskip": 1,
         "repeat_action_probability": atari.repeat_action_probability,
         "full_action_space": atari.full_action_space,

@@ -94,7 +94,7 @@ def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any)
         raise UsageError(f"{key!r} cannot be among the environment's kwargs", hint=_RESERVED[key], place="env.kwargs")
     spec = find_spec(options.id)
     if options.max_episode_steps is not None:
-        arguments["max_episode_steps"] = options.max_episode_steps
+        arguments.setdefault("max_episode_steps", options.max_episode_steps)
     try:
         with quiet():
             return build(spec, **arguments, **options.kwargs)

@@ -146,8 +146,10 @@ def test_one_by_one_a_game_looks_the_same(make: Make) -> None:
         assert one.reward == other.reward
 
 
-def test_a_steps_limit_counts_frames_of_rl2(make: Make) -> None:
-    env = make(PONG, 1, max_episode_steps=7, image_size=[12, 10], atari={"frame_skip": 3})
+@pytest.mark.parametrize("vectorization", ["native", "single"])
+def test_a_steps_limit_counts_frames_of_rl2(make: Make, vectorization: str) -> None:
+    how = {"vectorization": vectorization, "atari": {"frame_skip": 3}}
+    env = make(PONG, 1, max_episode_steps=7, image_size=[12, 10], **how)
     env.reset(np.array([1]))
     truncated = [bool(step.truncated) for step in walk(env, 21)]
     assert [index for index, flag in enumerate(truncated) if flag] == [6, 13, 20]
