@@ -51,9 +51,9 @@ def test_the_single_form_draws_where_the_vector_form_trains(env_id: str, shape: 
 
 def test_an_environment_without_pictures_is_refused_with_its_modes() -> None:
     with pytest.raises(UsageError, match="cannot draw pictures: it has only the render mode ansi"):
-        drawing("toy_environments:Speaking-v0")
+        drawing("toy_environments:Talkative-v0")
     with pytest.raises(UsageError, match="cannot open a window: it has only the render mode ansi"):
-        drawing("toy_environments:Speaking-v0", render_mode="human")
+        drawing("toy_environments:Talkative-v0", render_mode="human")
 
 
 def test_what_drawing_raises_is_the_environments_fault() -> None:

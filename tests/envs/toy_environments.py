@@ -210,7 +210,7 @@ def silent(num_envs: int, **_: Any) -> SyncVectorEnv[Any, Any]:
     return made
 
 
-class Speaking(Counter):
+class Talkative(Counter):
     """Has words for what happens, no pictures."""
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"]}
@@ -231,7 +231,7 @@ for environment in (
     MaskInObservation,
     Picture,
     PictureAndVector,
-    Speaking,
+    Talkative,
     Invisible,
     *BROKEN,
 ):

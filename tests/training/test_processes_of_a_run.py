@@ -27,7 +27,9 @@ except Stopped as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent there")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_happened(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
@@ -65,6 +67,7 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_happened(
     assert metrics[0] == metrics[1]
 
 
+@pytest.mark.slow
 def test_nothing_posix_is_needed(tmp_path: Path) -> None:
     program = Path(__file__).with_name("without_posix.py")
     done = subprocess.run(
