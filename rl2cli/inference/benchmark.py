@@ -14,6 +14,7 @@ from rl2cli.envs import make_env_adapter
 from rl2cli.inference.other_env import enter_other_env
 from rl2cli.inference.policy import Policy, load_policy
 from rl2cli.reporting.statistics import interquartile_mean
+from rl2cli.training.build import choose_threads
 from rl2cli.training.evaluation import MAX_PARALLEL, Played, interval_95, play_episodes
 from rl2cli.training.seeding import derive_seed, environment_seeds, make_generator
 
@@ -59,8 +60,7 @@ def benchmark(
 
 def prepare(policy: Policy, seed: int | None) -> int:
     """Let torch compute as it did in the run, and return the seed of the episodes; by default none of training's."""
-    if isinstance(policy.spec.threads, int):
-        torch.set_num_threads(policy.spec.threads)
+    torch.set_num_threads(choose_threads(policy.spec, policy.algorithm)[0])
     return derive_seed(policy.spec.seed, "infer") % 2**31 if seed is None else seed
 
 

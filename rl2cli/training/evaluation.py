@@ -17,7 +17,7 @@ from rl2cli.reporting.progress import Evaluation
 from rl2cli.training.seeding import environment_seeds, make_generator
 from rl2cli.training.signals import StopRequest
 
-MAX_PARALLEL = 64
+MAX_PARALLEL = 128
 """Environments stepped together in an evaluation; more episodes are played one after the other."""
 MAX_EPISODE_LENGTH = 1_000_000
 """Steps after which an evaluation gives an episode up."""
