@@ -84,7 +84,7 @@ class Watched:
             self._count_ends(step)
         return step
 
-    def _count_ends(self, step: Step) -> None:
+    def _count_ends(self, step: Any) -> None:
         if not (isinstance(step.terminated, torch.Tensor) and isinstance(step.truncated, torch.Tensor)):
             return
         done = (step.terminated | step.truncated).flatten().bool()
@@ -165,7 +165,8 @@ def _episode_rows(watched: Watched, findings: list[Finding]) -> list[Row]:
     if not watched.ended:
         got = f"no episode ended in {watched.steps} steps of {watched.adapter.num_envs}: try more --steps"
         return [Row("final_observation", expected, got, None)]
-    if watched.same_as_next == watched.ended and watched.ended >= FEW:
+    # Where the reset comes a step later, the last observation is still the current one.
+    if watched.same_as_next == watched.ended >= FEW and not watched.skipped:
         got = f"in all {watched.ended} it is the next episode's first one"
         return [Row("final_observation", expected, got, False)]
     rows = [Row("final_observation", expected, f"{watched.ended} of {watched.ended}", True)]

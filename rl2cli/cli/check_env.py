@@ -115,7 +115,7 @@ def _require_backend(backend: str, what: str) -> None:
     names = adapters.names()
     if backend in names:
         return
-    if what.startswith("ALE/") or "-v" in what:
+    if what.startswith("ALE/") or (":" not in what and "-v" in what):
         raise UsageError(f"{what!r} names no backend", hint=f"did you mean gymnasium:{what}?")
     hint = suggestion(backend, names) or f"there are: {', '.join(names)}; `rl2 register-adapter` adds one"
     raise UsageError(f"unknown adapter {backend!r}", hint=hint)

@@ -178,7 +178,8 @@ def require_target(kind: str, target: object) -> None:
     Raises:
         PluginError: It has not; the hint says how it is written.
     """
-    if isinstance(target, str) and (MODULE if kind == "module" else TARGET).fullmatch(target):
+    pattern = MODULE if kind == "module" else TARGET
+    if isinstance(target, str) and pattern.fullmatch(target) and not target.partition(":")[0].endswith(".py"):
         return
     shown = shortened(str(target), 100)
     raise PluginError(f"{shown!r} does not name a class", hint=_target_hint(shown))
