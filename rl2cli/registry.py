@@ -369,6 +369,13 @@ adapters = Registry(
             "rl2cli.envs.gymnasium_options:GymnasiumOptions",
             "Any environment registered with Gymnasium, native, in-process or in worker processes",
         ),
+        Entry(
+            "torchrl",
+            "rl2cli.envs.torchrl_adapter:TorchRLAdapter",
+            "built in",
+            "rl2cli.envs.torchrl_options:TorchRLOptions",
+            "Any torchrl EnvBase, and with it dm_control, Jumanji and what else torchrl wraps",
+        ),
     ],
 )
 

@@ -50,6 +50,7 @@ TORCH_FREE = (
     "algorithms.td3_options",
     "algorithms.tqc_options",
     "envs.gymnasium_options",
+    "envs.torchrl_options",
     "networks.cnn_options",
     "networks.impala_options",
     "networks.mlp_options",

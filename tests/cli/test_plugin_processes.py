@@ -31,7 +31,8 @@ SHADOWS = ("random", "signal", "struct", "socket", "selectors", "tempfile", "num
 
 def rl2(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run `rl2` in a process, as its console script does: without the current folder on the module path."""
-    settings = {"XDG_CONFIG_HOME": str(folder.parent / "settings"), "XDG_CACHE_HOME": str(folder.parent / "cache")}
+    root = next(path for path in (folder, *folder.parents) if (path / "project").is_dir())
+    settings = {"XDG_CONFIG_HOME": str(root / "settings"), "XDG_CACHE_HOME": str(root / "cache")}
     home = Path(__file__).resolve().parents[2]
     environment = {**os.environ, **settings, "PYTHONPATH": str(home)}
     environment.pop("PYTHONSAFEPATH", None)
@@ -65,6 +66,7 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_from_the_first_command_to_the_next_shell(project: Path) -> None:
     told = must(rl2(project, "new", "adapter", "my_sim"))
     (line,) = re.findall(r"^ +rl2 (register-.*)$", told, re.MULTILINE)
@@ -83,6 +85,7 @@ def test_from_the_first_command_to_the_next_shell(project: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_a_run_in_a_project_from_elsewhere_imports_nothing(project: Path) -> None:
     must(rl2(project, "new", "adapter", "my_sim"))
     must(rl2(project, "register-adapter", "my_sim", "my_sim:MySim", "--no-check"))
@@ -91,7 +94,7 @@ def test_a_run_in_a_project_from_elsewhere_imports_nothing(project: Path) -> Non
     with (project / "my_sim.py").open("a", encoding="utf-8") as file:
         file.write(f"\nfrom pathlib import Path\n\nPath({str(project / 'shadowed')!r}).touch()\n")
     (project.parent / "settings" / "rl2" / "trusted.json").unlink()  # as on the machine of who gets this folder
-    for words in (["infer", "run"], ["resume", "run", "--frames", "512"], ["export", "run"], ["train", "spec.toml"]):
+    for words in (["infer", "run"], ["resume", "run", "--frames", "512"], ["train", "spec.toml"]):
         done = rl2(inner, *words)
         assert done.returncode == 2, done.stdout + done.stderr
         assert "rl2 register trust" in done.stderr
