@@ -1,4 +1,4 @@
-"""Which modules a file that arrived from elsewhere may have imported: granted ones and installed packages' own."""
+"""Which modules a file from elsewhere may have imported: granted, registered, and installed packages' own."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 from collections.abc import Iterable
 
 from rl2cli.errors import UsageError
+from rl2cli.plugins import lookup
 
 _ENTRY_POINT_GROUPS = ("rl2cli.adapters", "rl2cli.networks", "rl2cli.algorithms")
 _granted: set[str] = set()
@@ -17,16 +18,16 @@ def allow_import(names: Iterable[str]) -> None:
 
 
 def granted() -> tuple[str, ...]:
-    """Return the granted names, sorted; a worker process is given the same."""
-    return tuple(sorted(_granted))
+    """Return the names granted to this process or by `rl2 register`, sorted; a worker process is given the same."""
+    return tuple(sorted(_granted | lookup.trusted_modules().keys()))
 
 
 def is_allowed(module: str) -> bool:
-    """Return whether `module` may be imported: it, or a package around it, is granted or has an rl2 entry point.
+    """Return whether `module` may be imported: it or a package around it is granted, registered or an entry point's.
 
     A package around a granted module is allowed too, since importing the module runs it.
     """
-    names = _granted | _entry_point_modules()
+    names = _granted | lookup.trusted_modules().keys() | _entry_point_modules()
     return any(module == name or module.startswith(f"{name}.") or name.startswith(f"{module}.") for name in names)
 
 
@@ -39,8 +40,16 @@ def require_allowed(module: str, what: str) -> None:
     if not is_allowed(module):
         raise UsageError(
             f"{what} would import the module {module!r}, which is not allowed",
-            hint=f"add --allow-import {module} to the command if you trust that code",
+            hint=f"if you trust that code: --allow-import {module} this once, `rl2 register module {module}` for good",
         )
+    _find_beside(module)
+
+
+def _find_beside(module: str) -> None:
+    """Let a registered module be found where it was when it was registered."""
+    for name, folder in lookup.trusted_modules().items():
+        if module == name or module.startswith(f"{name}.") or name.startswith(f"{module}."):
+            lookup.append_to_path(folder)
 
 
 @functools.cache

@@ -16,9 +16,10 @@ os.environ["CXX"] = "no-compiler-in-tests"  # also in the processes they start: 
 
 @pytest.fixture(scope="session", autouse=True)
 def _empty_cache() -> Iterator[None]:
-    """Keep what this user has compiled out of the tests."""
+    """Keep what this user has compiled, registered and trusted out of the tests."""
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", folder)
+        patch.setenv("XDG_CONFIG_HOME", f"{folder}/config")
         yield
 
 

@@ -17,11 +17,11 @@ import rl2cli
 PACKAGE = Path(rl2cli.__file__).parent
 
 LAYERS = [
-    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment", "cores"},
+    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment", "cores", "plugins", "interpreter"},
     {"envs", "networks", "reporting", "spec", "registry"},
     {"algorithms"},
     {"training"},
-    {"inference", "api", "benchmarks", "results"},
+    {"inference", "api", "benchmarks", "results", "checks"},
     {"cli", "__main__"},
 ]
 """DESIGN's layers, lowest first; a part may import from its own row and those before it."""
@@ -50,6 +50,7 @@ TORCH_FREE = (
     "algorithms.td3_options",
     "algorithms.tqc_options",
     "envs.gymnasium_options",
+    "envs.torchrl_options",
     "networks.cnn_options",
     "networks.impala_options",
     "networks.mlp_options",
@@ -60,7 +61,9 @@ TORCH_FREE_PARTS = (
     "cores",
     "durable",
     "errors",
+    "interpreter",
     "options",
+    "plugins",
     "registry",
     "reporting",
     "results",

@@ -123,16 +123,22 @@ def test_a_name_of_ones_own_wins_over_an_entry_point(registry: Registry, monkeyp
     assert {entry.name: entry.target for entry in registry.entries()}["fourier"] == "own_parts:Fourier"
 
 
-@pytest.mark.parametrize(
-    "points",
-    [
-        [("one", "a:A", "first"), ("one", "b:B", "second")],
-        [("mlp", "a:A", "first")],
-    ],
-)
-def test_two_packages_with_one_name_are_refused(
-    registry: Registry, monkeypatch: pytest.MonkeyPatch, points: list[tuple[str, str, str]]
-) -> None:
-    _announce(monkeypatch, *points)
-    with pytest.raises(PluginError, match="two packages bring the network"):
-        registry.names()
+def test_two_packages_with_one_name_are_both_shown(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    _announce(monkeypatch, ("one", "a:A", "first"), ("one", "b:B", "second"), ("other", "c:C", "second"))
+    assert [(entry.name, entry.origin) for entry in registry.entries()][1:] == [
+        ("one", "first"),
+        ("one", "second"),
+        ("other", "second"),
+    ]
+    with pytest.raises(
+        PluginError, match=r"two packages bring the network 'one': a:A \(first\) and b:B \(second\)"
+    ) as caught:
+        registry.entry("one")
+    assert "rl2 register-network one a:A" in (caught.value.hint or "")
+    assert registry.entry("other").origin == "second"
+
+
+def test_a_package_cannot_take_a_name_of_rl2(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    _announce(monkeypatch, ("mlp", "a:A", "first"))
+    assert registry.names() == ["mlp"]
+    assert registry.entry("mlp").origin == "built in"

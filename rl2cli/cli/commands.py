@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+TRAINING = "Training"
+BEFORE = "Before a run"
+AFTER = "After a run"
+OWN = "Parts of your own"
+GROUPS = ("register", "new")
+"""Words that the next one completes: `rl2 register list` is the command `register-list`."""
+
 
 class Command(NamedTuple):
     """One word after `rl2`."""
@@ -20,11 +27,15 @@ class Command(NamedTuple):
     """Numbers of words, none of them an option, with which `plain_target` is called without Typer's start-up."""
     plain_target: str = ""
     """`"module:function"`; takes the words, and the whole line as `command` where it has such a parameter."""
+    listed: bool = True
+    """Whether `rl2 --help` shows it; where not, that of its group is."""
 
+    @property
+    def typed(self) -> str:
+        """The command as it is typed after `rl2`: `register list`, but `register-adapter`."""
+        group, _, rest = self.name.partition("-")
+        return f"{group} {rest}" if group in GROUPS and rest and not self.listed else self.name
 
-TRAINING = "Training"
-BEFORE = "Before a run"
-AFTER = "After a run"
 
 _TRAIN_EXAMPLES = (
     "rl2 train runs/cartpole.toml",
@@ -83,25 +94,68 @@ COMMANDS = {
             "report", "rl2cli.cli.report:report", AFTER, "Write a run as one HTML page: curves, spec, machine, videos"
         ),
         Command("compare", "rl2cli.cli.compare:compare", AFTER, "Compare runs in a table and a picture of curves"),
+        *(
+            Command(
+                f"new-{kind}",
+                f"rl2cli.cli.new:new_{kind}",
+                OWN,
+                f"Write {article} {kind} that works, and its test, to begin with",
+                examples=(f"rl2 new {kind} my_{word}",),
+                listed=False,
+            )
+            for kind, article, word in (
+                ("adapter", "an", "sim"),
+                ("network", "a", "network"),
+                ("algorithm", "an", "pg"),
+            )
+        ),
+        Command("new", "rl2cli.cli.new:new", OWN, "Write an adapter, a network or an algorithm to begin with"),
+        *(
+            Command(
+                f"register-{kind}",
+                f"rl2cli.cli.register:register_{kind}",
+                OWN,
+                f"Keep the name of {what} of yours",
+                examples=(f"rl2 register-{kind} my_{word} my_{word}:My{word.capitalize()}",),
+            )
+            for kind, what, word in (
+                ("adapter", "an environment backend", "sim"),
+                ("network", "a network", "network"),
+                ("algorithm", "an algorithm", "pg"),
+            )
+        ),
+        Command("register-module", "rl2cli.cli.register:register_module", OWN, "Let specs name a module", listed=False),
+        Command("register-list", "rl2cli.cli.registered:list_registered", OWN, "List registered names", listed=False),
+        Command("register-remove", "rl2cli.cli.registered:remove", OWN, "Forget a registered name", listed=False),
+        Command(
+            "register-trust", "rl2cli.cli.registered:trust_project", OWN, "Rely on a project's rl2.toml", listed=False
+        ),
+        Command(
+            "register", "rl2cli.cli.registered:register", OWN, "register list, remove, module, trust: see what is kept"
+        ),
+        Command(
+            "check-env",
+            "rl2cli.cli.check_env:check_env",
+            OWN,
+            "Check an environment against the contract, before training",
+            examples=("rl2 check-env gymnasium:CartPole-v1", "rl2 check-env runs/pong.toml", "rl2 check-env my_sim"),
+        ),
         Command("bench", "rl2cli.cli.bench:bench", AFTER, "Measure rl2 against other libraries on this machine"),
     )
 }
 """Name → command, in the order of `rl2 --help`."""
 
-PLANNED = (
-    *("register", "register-adapter", "register-network", "register-algorithm"),
-    *("init", "new", "check-env"),
-)
+PLANNED = ("init",)
 """Commands of the design that are not there yet; named as such, never taken for a typing error."""
 
 
 def overview() -> str:
     """Return the text of `rl2 --help`."""
-    width = max(len(name) for name in COMMANDS)
+    width = max(len(command.name) for command in COMMANDS.values() if command.listed)
     lines = ["Usage: rl2 COMMAND [ARGUMENTS]", "", "Reinforcement learning from one TOML file and one command."]
-    for section in (TRAINING, BEFORE, AFTER):
+    for section in (TRAINING, BEFORE, AFTER, OWN):
         lines += ["", f"{section}:"]
-        found = [command for command in COMMANDS.values() if command.section == section]
+        found = [command for command in COMMANDS.values() if command.section == section and command.listed]
         lines += [f"  {command.name:<{width}}  {command.summary}" for command in found]
     return "\n".join([*lines, "", *_CLOSING])
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl2cli.cli import startup
-from rl2cli.cli.commands import COMMANDS, PLANNED, Command, overview
+from rl2cli.cli.commands import COMMANDS, GROUPS, PLANNED, Command, overview
 from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all
 from rl2cli.errors import UsageError, suggestion
 
@@ -55,11 +55,12 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _command(words: list[str]) -> int:
+    words = _joined(words)
     first = words[0] if words else "--help"
     if _COMPLETION_VARIABLE in os.environ or first in _COMPLETION_OPTIONS:
         return _completion(words)
     if first == "help" and len(words) > 1:
-        return _invoke(_find(words[1]), ["--help"])
+        return _invoke(_find(_joined(words[1:])[0]), ["--help"])
     if first in ("-h", "--help", "help"):
         emit(overview())
         return 0
@@ -69,6 +70,22 @@ def _command(words: list[str]) -> int:
         emit(f"rl2 {__version__}")
         return 0
     return _invoke(_find(first), words[1:])
+
+
+def _joined(words: list[str]) -> list[str]:
+    """Return `words` with `register list` as the one word that its command is called.
+
+    Raises:
+        UsageError: There is no such command in the group.
+    """
+    if len(words) < 2 or words[0] not in GROUPS or words[1].startswith("-"):
+        return words
+    name = f"{words[0]}-{words[1]}"
+    if name not in COMMANDS:
+        inner = [each.partition("-")[2] for each in COMMANDS if each.startswith(f"{words[0]}-")]
+        near = suggestion(words[1], inner) or f"there are: {', '.join(inner)}"
+        raise UsageError(f"rl2 {words[0]} has no {words[1]!r}", hint=f"{near} As in: rl2 {words[0]} {inner[0]} NAME …")
+    return [name, *words[2:]]
 
 
 def _find(name: str) -> Command:
@@ -94,7 +111,10 @@ def _invoke(command: Command, arguments: list[str]) -> int:
     _add(app, command)
     parser = typer.main.get_command(app)
     try:
-        with explained(command.name), parser.make_context(f"rl2 {command.name}", list(arguments)) as context:
+        with (
+            explained(command.typed),
+            parser.make_context(f"rl2 {command.typed}", list(arguments)) as context,
+        ):
             context.obj = ["rl2", command.name, *arguments]
             return int(parser.invoke(context) or 0)
     except typer.Exit as done:
@@ -117,8 +137,15 @@ def _function(target: str) -> Callable[..., Any]:
 def _completion(words: list[str]) -> int:
     """Answer a shell that asks for completions, or install them; the only time when every command is imported."""
     app = _app(add_completion=True)
+    groups = {name: _app() for name in GROUPS}
     for command in COMMANDS.values():
-        _add(app, command)
+        group, _, rest = command.name.partition("-")
+        if command.listed and command.name not in GROUPS:
+            _add(app, command)
+        if group in GROUPS and rest:
+            _add(groups[group], command._replace(name=rest))
+    for name, inner in groups.items():
+        app.add_typer(inner, name=name)
     sys.argv[1:] = words
     app(prog_name="rl2")
     return 0

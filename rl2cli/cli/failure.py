@@ -130,6 +130,9 @@ def _plugin_frames(error: Exception) -> list[_Frame]:
     """
     if not isinstance(error, RL2Error):
         return [frame for frame in _frames(error) if is_allowed(frame.module)]
+    recorded = getattr(error, "frames", None)  # those of another process
+    if recorded is not None:
+        return [_Frame("", file, line, function) for file, line, function, _ in recorded]
     if error.__cause__ is None:
         return []
     return [frame for frame in _frames(error.__cause__) if not _is_library(frame.module)]

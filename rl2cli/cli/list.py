@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, NamedTuple
 
 import typer
 
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit, emit_json, note
 from rl2cli.cli.parameters import AsJson
 from rl2cli.errors import UsageError, suggestion
-from rl2cli.registry import Registry, adapters, algorithms, networks
+from rl2cli.plugins.lookup import problems
+from rl2cli.registry import Entry, Registry, adapters, algorithms, networks
+from rl2cli.text import printable
 
 REGISTRIES = {"algorithms": algorithms, "networks": networks, "adapters": adapters}
 KINDS = (*REGISTRIES, "environments", "specs", "runs")
@@ -47,6 +51,8 @@ def list_names(
         from rl2cli.cli.list_runs import list_runs
 
         return list_runs(containing or "", as_json=as_json)
+    for problem in problems():
+        note(f"warning: {problem}")
     chosen = [kind] if kind is not None else [one for one in KINDS if one not in ON_REQUEST]
     found = {one: _matching(_names(one), containing or "") for one in chosen}
     if as_json:
@@ -72,7 +78,7 @@ def environment_ids() -> list[str]:
 
 def _names(kind: str) -> list[_Name]:
     if kind in REGISTRIES:
-        return [_plugin(REGISTRIES[kind], name) for name in REGISTRIES[kind].names()]
+        return [_plugin(REGISTRIES[kind], entry) for entry in REGISTRIES[kind].entries()]
     if kind == "environments":
         return [_Name(name) for name in environment_ids()]
     from rl2cli.spec.shipped import shipped_folder, shipped_specs
@@ -81,9 +87,24 @@ def _names(kind: str) -> list[_Name]:
     return [_Name(path, _opening_comment((folder / path).read_text(encoding="utf-8"))) for path in shipped_specs()]
 
 
-def _plugin(registry: Registry, name: str) -> _Name:
-    entry = registry.entry(name)
-    return _Name(name, entry.summary or f"{entry.target} ({entry.origin})")
+def _plugin(registry: Registry, entry: Entry) -> _Name:
+    if not entry.is_outside:
+        return _Name(entry.name, entry.summary or f"{entry.target} ({entry.origin})")
+    where = printable(f"{entry.target}, {shown_origin(entry)}")
+    if not entry.trusted:
+        return _Name(entry.name, f"not trusted, see `rl2 register trust` ({where})")
+    summary = registry.summary(entry)
+    return _Name(entry.name, f"{summary} ({where})" if summary else where)
+
+
+def shown_origin(entry: Entry) -> str:
+    """Return where a name is kept, a file below or above the current folder as one would type it."""
+    path = Path(entry.origin)
+    if not path.is_absolute():
+        return entry.origin
+    with suppress(ValueError, OSError):
+        return os.path.relpath(path) if len(os.path.relpath(path)) < len(str(path)) else str(path)
+    return entry.origin
 
 
 def _opening_comment(text: str) -> str:

@@ -10,8 +10,10 @@ import typer
 from rl2cli.cli.output import emit, emit_json
 from rl2cli.cli.parameters import AsJson, Overrides
 from rl2cli.errors import UsageError, suggestion
+from rl2cli.plugins import schema_cache
 
 
+@schema_cache.preferred()
 def show(
     what: Annotated[
         str,
@@ -63,7 +65,7 @@ def _show_plugin(name: str, *, as_json: bool) -> None:
         rows = option_rows(registry.options(name))
         if as_json:
             facts = {"kind": registry.kind, "name": name, "target": entry.target, "origin": entry.origin}
-            emit_json({**facts, "summary": entry.summary, "options": [vars(row) for row in rows]})
+            emit_json({**facts, "summary": registry.summary(entry), "options": [vars(row) for row in rows]})
             return
-        heading = [f"{name}, {registry.kind}, {entry.origin}", *filter(None, [entry.summary]), ""]
+        heading = [f"{name}, {registry.kind}, {entry.origin}", *filter(None, [registry.summary(entry)]), ""]
         emit("\n".join([*heading, *(line for row in rows for line in option_lines(row))]))

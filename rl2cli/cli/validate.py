@@ -11,6 +11,7 @@ from rl2cli.cli.failure import explain
 from rl2cli.cli.output import emit, emit_json
 from rl2cli.cli.parameters import AllowImport, AsJson, Overrides
 from rl2cli.errors import UsageError
+from rl2cli.plugins import schema_cache
 from rl2cli.trust import allow_import as grant
 
 
@@ -31,6 +32,7 @@ def validate(
     return max((int(str(result["exit_code"])) for result in results), default=0)
 
 
+@schema_cache.preferred()
 def _result(spec: str, overrides: list[str], *, silent: bool) -> dict[str, object]:
     from rl2cli.spec import SpecError, load_spec
 

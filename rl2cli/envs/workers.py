@@ -25,6 +25,7 @@ from rl2cli.envs.in_process import join_states, split_state
 from rl2cli.envs.shared_memory import SharedArrays
 from rl2cli.envs.worker_process import ENDED, FAILED, VALUE, Assignment, Failure, run
 from rl2cli.errors import EnvironmentFault, RL2Error, UsageError
+from rl2cli.interpreter import safe_start
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
 from rl2cli.spaces import action_array, action_dtype, action_shape, observation_space
@@ -223,13 +224,17 @@ def _rebuilt(worker: _Worker, failure: Failure) -> RL2Error:
 
 @contextlib.contextmanager
 def _plain_start() -> Iterator[None]:
-    """Start a process that neither runs the parent's script again nor hears Ctrl-C while it starts."""
+    """Start a process that neither runs the parent's script again nor hears Ctrl-C while it starts.
+
+    It has the parent's module path from its first import on: nothing in the current folder comes before Python's own.
+    """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     can_block = hasattr(signal, "pthread_sigmask")
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else set()
     try:
-        yield
+        with safe_start():
+            yield
     finally:
         sys.modules["__main__"] = script
         if can_block:

@@ -12,13 +12,14 @@ from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.errors import UsageError
-from rl2cli.inference.plugin_changes import changed_plugins
 from rl2cli.keys import ACTION, map_observation
+from rl2cli.plugins.lookup import look_from
 from rl2cli.spaces import to_backend_rows, to_tensors
 from rl2cli.spec import spec_from_dict
 from rl2cli.spec.model import RunSpec
 from rl2cli.training.build import build_algorithm, choose_device
 from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
+from rl2cli.training.plugin_changes import changed_plugins
 from rl2cli.training.run_folder import find_run
 from rl2cli.training.seeding import make_generator
 
@@ -86,6 +87,7 @@ def load_policy(
     """
     found = find_run(None if run is None else str(run))
     loaded = read_checkpoint(found.path, checkpoint if found.checkpoint is None else str(found.checkpoint))
+    look_from(found.path.absolute())
     spec = spec_from_dict(loaded.metadata["spec"]).model_copy(update={"device": device})
     chosen, _ = choose_device(spec)
     env = make_env_adapter(spec.env, num_envs=1, device=chosen, render_mode=render_mode, workers=0)

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from rl2cli.errors import PluginError, UsageError
 from rl2cli.options import Options
+from rl2cli.plugins.lookup import look_from
 from rl2cli.registry import Registry, adapters, algorithms, networks
 from rl2cli.spec.complaints import complaints
 from rl2cli.spec.locate import Path
@@ -125,6 +126,8 @@ def load_spec(
     text = read_spec(file)
     short = {"seed": seed, "total_frames": total_frames, "device": device}
     name = str(path) if not shipped else str(file)
+    if not shipped:
+        look_from(file.absolute().parent)  # the names of its own project count, wherever it is trained from
     return _load_text(text, name, overrides, short, shipped=shipped)
 
 

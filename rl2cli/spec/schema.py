@@ -7,38 +7,47 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
+from rl2cli.errors import MissingDependencyError, PluginError
 from rl2cli.spec.fields import Schema, model_schema
 from rl2cli.spec.load import PLUGIN_TABLES, PluginTable
 from rl2cli.spec.model import RunSpec
 
 
-def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of a run spec; the options of plugins that are not built in are let through."""
+def json_schema(*, registered: bool = False) -> dict[str, Any]:
+    """Return the JSON schema of a run spec; the options of plugins that it does not know are let through.
+
+    Args:
+        registered: With the plugins that are known here and now, besides those that come with rl2.
+    """
     schema = model_schema(RunSpec)
     properties = schema["properties"]
     for table, plugin_table in PLUGIN_TABLES.items():
         description = properties[table].get("description", plugin_table.model.__doc__)
-        properties[table] = {"description": description, **_plugin_table_schema(plugin_table)}
+        properties[table] = {"description": description, **_plugin_table_schema(plugin_table, registered)}
     schema["required"] = [name for name in schema.get("required", []) if name != "name"]
     heading = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "rl2 run spec"}
     return {**heading, **_as_draft_7(schema)}
 
 
-def schema_text() -> str:
-    """Return `json_schema()` as the text of `runs/schema.json`."""
-    return json.dumps(json_schema(), indent=2, ensure_ascii=False) + "\n"
+def schema_text(*, registered: bool = False) -> str:
+    """Return `json_schema()` as text, that of `runs/schema.json`."""
+    return json.dumps(json_schema(registered=registered), indent=2, ensure_ascii=False) + "\n"
 
 
-def _plugin_table_schema(table: PluginTable) -> Schema:
+def _plugin_table_schema(table: PluginTable, registered: bool) -> Schema:
     """Return the schema of a table whose keys depend on the plugin that it names."""
     own = model_schema(table.model)["properties"]
-    names = [entry.name for entry in table.registry.entries() if entry.origin == "built in"]
-    own[table.name_key] = own[table.name_key] | {"examples": names}
+    entries = [entry for entry in table.registry.entries() if registered or entry.origin == "built in"]
+    known: dict[str, Schema] = {}
+    for name in dict.fromkeys(entry.name for entry in entries):
+        with suppress(PluginError, MissingDependencyError):  # one that does not work has no options
+            known[name] = model_schema(table.registry.options(name))
+    own[table.name_key] = own[table.name_key] | {"examples": list(known)}
     choices = []
-    for name in names:
-        options = model_schema(table.registry.options(name))
+    for name, options in known.items():
         named: Schema = {"properties": {table.name_key: {"const": name}}}
         if name != table.default_name:
             named["required"] = [table.name_key]

@@ -83,13 +83,29 @@ def git_state() -> dict[str, object] | None:
 
 
 def plugin_facts(plugin: type) -> dict[str, str | None]:
-    """Return where a plugin's class comes from, and the sha256 of that file."""
+    """Return where a plugin's class comes from, the sha256 of that file, and the version of its package, if any."""
     try:
         file = inspect.getsourcefile(plugin)
         sha256 = hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else None
     except (OSError, TypeError):
         sha256 = None
-    return {"module": plugin.__module__, "class": plugin.__qualname__, "sha256": sha256}
+    version = None if plugin.__module__.startswith("rl2cli.") else _version_of(plugin.__module__)
+    return {"module": plugin.__module__, "class": plugin.__qualname__, "sha256": sha256, "version": version}
+
+
+def _version_of(module: str) -> str | None:
+    """Return the version of the installed package that a module is from, or what the package says itself."""
+    top = module.partition(".")[0]
+    try:
+        distributions = importlib.metadata.packages_distributions().get(top, [])
+        return importlib.metadata.version(distributions[0]) if distributions else _own_version(top)
+    except Exception:  # metadata of packages that have nothing to do with rl2 may be damaged
+        return _own_version(top)
+
+
+def _own_version(module: str) -> str | None:
+    version = getattr(sys.modules.get(module), "__version__", None)
+    return version if isinstance(version, str) else None
 
 
 def _output(program: str, *arguments: str) -> str | None:

@@ -7,7 +7,6 @@ import os
 import queue
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -19,6 +18,7 @@ from typing import IO, Any
 from rl2cli.cores import available_cores
 from rl2cli.durable import explained, write_text_atomic
 from rl2cli.errors import UsageError
+from rl2cli.interpreter import python_module
 from rl2cli.training.run_folder import GROUP_FILE, read_json
 from rl2cli.training.signals import StopRequest
 
@@ -179,7 +179,7 @@ class SeedProcesses:
     def _start(self, run: SeedRun) -> None:
         arguments = self._command(run.seed, [] if self._plan is None else plan_settings(self._plan))
         run.process = subprocess.Popen(
-            [sys.executable, "-m", "rl2cli", *arguments],
+            [*python_module("rl2cli"), *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

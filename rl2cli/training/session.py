@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rl2cli.errors import RL2Error, Stopped, UsageError
+from rl2cli.plugins.lookup import look_from
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
@@ -23,6 +24,7 @@ from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
+from rl2cli.training.plugin_changes import changed_plugins
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
@@ -121,6 +123,7 @@ def resume(
         store = CheckpointStore(folder.checkpoints)
         checkpoint = store.newest()
         store.close()
+        look_from(folder.path.absolute())
         spec, moved = on_this_machine(spec_from_dict(checkpoint.metadata["spec"]))
         checkpoint.notes.extend(moved)
         if total_frames is not None and total_frames <= checkpoint.frames:
@@ -129,6 +132,7 @@ def resume(
             )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
         parts = build(spec, view.message, folder.checkpoints)
+        checkpoint.notes.extend(changed_plugins(folder.path, spec))
         try:
             return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
         finally:

@@ -43,7 +43,7 @@ def _sources(description: str) -> list[str]:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_is_described(name: str) -> None:
-    assert f"| `rl2 {name}" in README
+    assert f"`rl2 {COMMANDS[name].typed}" in README
     section = README[README.index("## Commands") : README.index("## The run folder")]
     app = _app()
     _add(app, COMMANDS[name])

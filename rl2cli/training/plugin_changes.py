@@ -20,14 +20,20 @@ def changed_plugins(run_dir: Path, spec: RunSpec) -> list[str]:
     """
     recorded = read_json(run_dir / "run.json").get("plugins")
     entries = [entry for entry in recorded if isinstance(entry, dict)] if isinstance(recorded, list) else []
-    hashes = {(entry.get("module"), entry.get("class")): entry.get("sha256") for entry in entries if _is_known(entry)}
+    before = {(entry["module"], entry["class"]): entry for entry in entries if _is_known(entry)}
     changed = []
     for plugin in plugin_classes(spec):
         facts = plugin_facts(plugin)
-        before = hashes.get((facts["module"], facts["class"]))
-        if before is not None and facts["sha256"] is not None and before != facts["sha256"]:
+        first = before.get((facts["module"], facts["class"]))
+        if first is not None and facts["sha256"] is not None and first["sha256"] != facts["sha256"]:
             name = shortened(f"{facts['module']}:{facts['class']}", _LONGEST_NAME)
-            changed.append(f"the file of {name} has changed since the run began, so it may act differently")
+            versions = first.get("version"), facts["version"]
+            other = (
+                f" ({shortened(str(versions[0]), 40)}, now {versions[1]})"
+                if all(versions) and len(set(versions)) > 1
+                else ""
+            )
+            changed.append(f"the file of {name} has changed since the run began{other}, so it may act differently")
     return changed
 
 
