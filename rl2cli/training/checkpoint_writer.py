@@ -24,7 +24,9 @@ from rl2cli.training.checkpoint_format import (
     pack_tensors,
 )
 
-_SAVING, _REMOVING, _DAMAGED = ".saving-", ".removing-", "damaged-"
+_SAVING, _REMOVING = ".saving-", ".removing-"
+DAMAGED = "damaged-"
+"""Begins the name of a damaged checkpoint that was moved aside."""
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
@@ -69,7 +71,7 @@ class CheckpointWriter:
         """Take a damaged checkpoint out of the way, keeping its files; return its new path, None if that failed."""
         path = self.folder.checkpoint(frames)
         for count in range(1, 1000):
-            aside = path.with_name(f"{_DAMAGED}{path.name}-{count}")
+            aside = path.with_name(f"{DAMAGED}{path.name}-{count}")
             if not aside.exists():
                 with suppress(OSError):
                     return path.rename(aside)
