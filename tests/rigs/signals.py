@@ -3,8 +3,8 @@
     python tests/rigs/signals.py --count 200 --seed 1
 
 A run has to save its last finished iteration, print how to go on, and exit with 130 or 143 within an update, a step and
-a save; gone on with, it has to end with the digest of a run that was never stopped. A quarter get a second signal, which
-has to end them there and then. Some are signalled while they start, in processes that were not forked.
+a save; gone on with, it has to end with the digest of a run that was never stopped. A quarter get a second signal,
+which has to end them there and then. Some are signalled while they start, in processes that were not forked.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ import tomli_w
 
 sys.path.insert(0, str(Path(__file__).parent))
 from kill_runs import PATIENCE, Pair, digest_of_run, make_pair
-from warm import Forked, fork, warm_up
+from warm import Forked, Gauge, fork, warm_up
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 SLOW_STEP = 0.05
 """Seconds that a step of the slow environments takes."""
-LIMIT = 20.0
+LIMIT = 12.0
 """Seconds within which a signalled run has to have ended, on a machine that does other things as well."""
 AT_ONCE = 5.0
-_SLOW_ROLLOUT = 256
-"""Steps of a rollout of the slow environments: 13 seconds, so that one which is finished first shows."""
+_SLOW_ROLLOUT = 512
+"""Steps of a rollout of the slow environments: 26 seconds, so that one which is finished first shows."""
 
 SINGLE: dict[str, Any] = {"vectorization": "single", "workers": 0}
 RUNS = (
@@ -98,7 +98,14 @@ def signal_runs(pair: Pair, count: int, seed: int, folder: Path, *, slow: bool =
 
 def _one_run(run: Path, chance: random.Random, outcome: Outcome, seconds: float, slow: bool) -> Iterator[str]:
     words = ["train", "spec.toml", "-q", "--run-dir", str(run)]
-    process = fork(words, run.parent, f"{run.name}.txt", be_slow if slow else None)
+    gauge = Gauge()
+
+    def prepare() -> None:
+        gauge.watch()
+        if slow:
+            be_slow()
+
+    process = fork(words, run.parent, f"{run.name}.txt", prepare)
     process.wait(chance.random() * seconds)
     number, twice = chance.choice(SIGNALS), chance.random() < 0.25
     if process.poll() is not None:
@@ -116,13 +123,15 @@ def _one_run(run: Path, chance: random.Random, outcome: Outcome, seconds: float,
         yield f"it went on {AT_ONCE if twice else LIMIT} seconds after {number.name}: {process.text()}"
         return
     yield from _ending(process, number, run, twice)
+    if not twice and run.exists() and _newest(run) != max(gauge.frames, 0):
+        yield f"frame {_newest(run)} is saved, not {gauge.frames}"
     if not slow:
         yield from _going_on(run)
 
 
 def _ending(process: Forked, number: signal.Signals, run: Path, twice: bool) -> Iterator[str]:
     text = process.text()
-    if process.code != 128 + number and not (process.code == 0 and "" == text.replace(str(run), "").strip()):
+    if process.code != 128 + number and not (process.code == 0 and text.replace(str(run), "").strip() == ""):
         yield f"exit code {process.code} after {number.name}: {text}"
     if "Traceback" in text:
         yield f"a traceback: {text}"
@@ -132,9 +141,14 @@ def _ending(process: Forked, number: signal.Signals, run: Path, twice: bool) -> 
         yield "the folder is not given back"
 
 
+def _newest(run: Path) -> int | None:
+    """Return the frames of the newest checkpoint."""
+    return max((int(path.name) for path in (run / "checkpoints").glob("[0-9]*")), default=None)
+
+
 def _going_on(run: Path) -> Iterator[str]:
     """Yield what is wrong with the run once it was gone on with to its end."""
-    if not any((run / "checkpoints").glob("[0-9]*")):
+    if _newest(run) is None:
         return
     resumed = fork(["resume", str(run), "-q"], run.parent, f"{run.name}.txt")
     if resumed.wait(PATIENCE) != 0:
