@@ -85,6 +85,16 @@ class Stopped(RL2Error):
         self.exit_code = 128 + signal_number
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal came while there was nothing to save; no `Exception`, so that nothing takes it for a fault."""
+
+    def __init__(self, message: str, *, signal_number: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.signal_number = signal_number
+        self.hint = hint
+
+
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first."""
     by_folded = {candidate.lower(): candidate for candidate in known}

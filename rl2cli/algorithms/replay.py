@@ -221,7 +221,13 @@ class ReplayBuffer:
 
     def get_state(self) -> dict[str, Any]:
         """Return what `segments` lacks: the positions in the rings, and the priorities."""
-        state = {"written": self.ring.written.copy(), "is_open": self.ring.is_open.copy()}
+        ring = self.ring
+        state = {
+            "written": ring.written.copy(),
+            "is_open": ring.is_open.copy(),
+            "length": ring.length,  # these two are for whoever reads a checkpoint without building the buffer
+            "stack": ring.stack,
+        }
         return state if self._priorities is None else state | {"priorities": self._priorities.get_state()}
 
     def set_state(self, state: dict[str, Any]) -> None:

@@ -89,7 +89,7 @@ COMMANDS = {
         Command("explain", "rl2cli.cli.explain:explain", BEFORE, "Say what one setting does, such as algorithm.gamma"),
         Command("validate", "rl2cli.cli.validate:validate", BEFORE, "Check run specs and report every problem at once"),
         Command("schema", "rl2cli.cli.schema:schema", BEFORE, "Print the JSON schema of a run spec, for editors"),
-        Command("doctor", "rl2cli.cli.doctor:doctor", BEFORE, "Report what this machine has, and what is missing"),
+        Command("doctor", "rl2cli.cli.doctor:doctor", BEFORE, "Report what this machine has, or check a run"),
         Command(
             "report", "rl2cli.cli.report:report", AFTER, "Write a run as one HTML page: curves, spec, machine, videos"
         ),

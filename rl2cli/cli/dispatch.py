@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from rl2cli.cli import startup
 from rl2cli.cli.commands import COMMANDS, GROUPS, PLANNED, Command, overview
-from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all
-from rl2cli.errors import UsageError, suggestion
+from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all, note
+from rl2cli.errors import Interrupted, UsageError, suggestion
 
 if TYPE_CHECKING:
     import typer
@@ -27,10 +27,12 @@ _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` say and return the exit code; every error is explained on stderr."""
+    words = list(arguments)
+    if words[:1] in (["train"], ["resume"]):
+        startup.SIGNALS_AT_ONCE.begin()
     collects_garbage = gc.isenabled()
     startup.begin()
     be_lenient()
-    words = list(arguments)
     own = words[: words.index("--")] if "--" in words else words
     debug = "--debug" in own
     if debug:
@@ -41,17 +43,29 @@ def run(arguments: Sequence[str]) -> int:
     except StdoutClosedError:
         abandon_stdout()
         return STDOUT_CLOSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    except KeyboardInterrupt as interrupt:
+        return _interrupted(interrupt)
     except Exception as error:  # the one place where an error becomes words and an exit code
         from rl2cli.cli.failure import report
 
         code = report(error, debug=debug, as_json="--json" in own)
         flush_all()
     finally:
+        startup.SIGNALS_AT_ONCE.end()
         if collects_garbage:
             gc.enable()
     return code
+
+
+def _interrupted(interrupt: KeyboardInterrupt) -> int:
+    """Return the exit code of a command that a signal ended, once it is said where that helps."""
+    if not isinstance(interrupt, Interrupted):
+        return INTERRUPTED
+    note(interrupt.message)
+    if interrupt.hint is not None:
+        note("")
+        note(f"hint: {interrupt.hint}")
+    return 128 + interrupt.signal_number
 
 
 def _command(words: list[str]) -> int:

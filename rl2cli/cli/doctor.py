@@ -12,6 +12,9 @@ import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from rl2cli.cli.output import emit, emit_json
 from rl2cli.cli.parameters import AsJson
@@ -21,8 +24,32 @@ BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
-def doctor(as_json: AsJson = False) -> None:
-    """Report versions, processor, devices, tools and extras, and how to get what is missing."""
+def doctor(
+    run: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[RUN]", help="A run's folder, its name under outputs, latest, or a checkpoint's folder to digest."
+        ),
+    ] = None,
+    digest: Annotated[
+        bool, typer.Option("--digest", help="Print a hash of everything that the last checkpoint goes on from.")
+    ] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Report what this machine has, and how to get what is missing; or check a run.
+
+    With a run: verify each of its checkpoints, and say what can be gone on with. The exit code is 0 where the last
+    one is good, else 6.
+    """
+    if digest or run is not None:
+        from rl2cli.cli.doctor_run import print_check, print_digest
+
+        return print_digest(run, as_json=as_json) if digest else print_check(run, as_json=as_json)
+    _report_machine(as_json=as_json)
+    return 0
+
+
+def _report_machine(*, as_json: bool) -> None:
     report = {
         "python": f"{platform.python_version()} on {platform.platform()}",
         **_versions(),

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from rl2cli.cli.failure import explain
 from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.startup import SIGNALS_AT_ONCE
 from rl2cli.errors import RL2Error, Stopped, UsageError
 from rl2cli.reporting.figures import significant
 from rl2cli.reporting.seeds_view import SeedsView
@@ -95,6 +96,7 @@ def _run(group: SeedGroup, seeds: list[int], command: Callable[[int, list[str]],
         view.said,
         lambda run: view.ended(run.seed, run.result(), run.exit_code or 0),
     )
+    SIGNALS_AT_ONCE.end()  # the processes of the seeds are to be ended first
     try:
         view.note(f"runs        {shown_path(str(group.path))}")
         with StopRequest() as stop:

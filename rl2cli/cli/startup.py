@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+from types import FrameType
 
 
 def begin() -> None:
@@ -22,3 +24,51 @@ def imported() -> None:
     """Collect garbage from here on, but never look again at what the imports made."""
     gc.freeze()
     gc.enable()
+
+
+class SignalsAtOnce:
+    """While it is in force, SIGINT and SIGTERM end this process there and then, with a line and their exit code.
+
+    For the time in which there is nothing to save, and for a second signal while a run saves. No exception is raised:
+    in the middle of an import or in a library's C++ it might come to nothing, or to a traceback. A signal that was
+    ignored, or had a handler, keeps it.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[int, object] = {}
+
+    def begin(self) -> None:
+        """Take the two signals; outside the main thread, where Python takes none, do nothing."""
+        defaults = (signal.default_int_handler, signal.SIG_DFL)
+        try:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                before = signal.getsignal(number)
+                if before in defaults:
+                    signal.signal(number, _leave)
+                    self._before[number] = before
+        except ValueError:
+            return
+
+    def end(self) -> None:
+        """Give the signals back."""
+        while self._before:
+            number, before = self._before.popitem()
+            signal.signal(number, before)  # type: ignore[arg-type]  # what `getsignal` returned
+
+
+SIGNALS_AT_ONCE = SignalsAtOnce()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    del frame
+    lines = [
+        f"stopped at once by {signal.Signals(number).name}",
+        "",
+        "hint: a run that had begun goes on from what it saved with `rl2 resume`; else nothing was written",
+    ]
+    try:
+        cursor = "\x1b[?25h" if os.isatty(2) else ""  # a live view hides it
+        os.write(2, f"{cursor}{os.linesep.join(lines)}{os.linesep}".encode())
+    except OSError:
+        pass
+    os._exit(128 + number)

@@ -224,14 +224,14 @@ def _rebuilt(worker: _Worker, failure: Failure) -> RL2Error:
 
 @contextlib.contextmanager
 def _plain_start() -> Iterator[None]:
-    """Start a process that neither runs the parent's script again nor hears Ctrl-C while it starts.
+    """Start a process that neither runs the parent's script again nor hears Ctrl-C or SIGTERM while it starts.
 
     It has the parent's module path from its first import on: nothing in the current folder comes before Python's own.
     """
     script = sys.modules["__main__"]
     sys.modules["__main__"] = types.ModuleType("__main__")
     can_block = hasattr(signal, "pthread_sigmask")
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT}) if can_block else set()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM}) if can_block else set()
     try:
         with safe_start():
             yield

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -13,6 +13,11 @@ from types import TracebackType
 from rl2cli.durable import explained, open_regular
 
 _BLOCK = 65536
+_LONGEST_LINE = 2**20
+_MOST = 2**63
+
+
+_NOT_FINITE = ("nan", "inf", "-inf")
 
 
 class RecordFile:
@@ -86,6 +91,35 @@ class RecordFile:
             self._offset = target
         return problem
 
+    def rows_after(self, frames: int) -> list[dict[str, object]]:
+        """Return the rows at the file's end that have more `frames` than that; what is no row ends them.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        found: list[dict[str, object]] = []
+        with self._explained():
+            for line in self._lines_backwards():
+                row = _parse(line)
+                if row is None or _frames(row) <= frames:
+                    break
+                found.append(row)
+        return found[::-1]
+
+    def _lines_backwards(self) -> Iterator[bytes]:
+        """Yield the whole lines of the file, the last one first."""
+        end, rest = self._offset, b""
+        while end > 0:
+            start = max(0, end - _BLOCK)
+            self._file.seek(start)
+            first, *others = (self._file.read(end - start) + rest).split(b"\n")
+            yield from (line for line in reversed(others) if line)
+            end, rest = start, first
+            if len(rest) > _LONGEST_LINE:
+                return
+        if rest:
+            yield rest
+
     def close(self) -> None:
         """Flush and close.
 
@@ -119,6 +153,24 @@ class RecordFile:
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(f"writing {self.path.name}")
+
+
+def _parse(line: bytes) -> dict[str, object] | None:
+    """Return the row that a line is, None where it is none that this module writes."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_row = isinstance(row, dict) and all(
+        value is None or isinstance(value, float) or (type(value) is int and abs(value) < _MOST) or value in _NOT_FINITE
+        for value in row.values()
+    )
+    return row if is_row else None
+
+
+def _frames(row: Mapping[str, object]) -> int:
+    frames = row.get("frames")
+    return frames if type(frames) is int else -1
 
 
 def to_json(row: Mapping[str, object]) -> str:

@@ -7,18 +7,25 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
+from rl2cli.durable import explained, read_regular
 from rl2cli.errors import MissingDependencyError, StorageError
 from rl2cli.reporting.progress import Clock
 from rl2cli.text import printable
 
 WRITE_EVERY = 20.0
 """Seconds between writes; the first also imports TensorBoard, which would be a good part of a short run's start."""
+
+
+_EVENT_FILES = "events.out.tfevents.*"
+_WRITTEN = ".written"
+"""File with the frames up to which every point is in the event files."""
 
 
 class _Point(NamedTuple):
@@ -49,6 +56,8 @@ class TensorBoardWriter:
         self._next_write = clock() + WRITE_EVERY
         self._points: list[_Point] = []
         self._file: _EventFile | None = None
+        if purge_step and self._folder.is_dir():
+            _note_written(self._folder, purge_step - 1)
 
     def scalars(self, frames: int, values: Mapping[str, float]) -> None:
         """Add one point at `frames` to each named curve.
@@ -99,6 +108,26 @@ class TensorBoardWriter:
             self._file = _EventFile(self._folder, self._purge_step)
         points, self._points = self._points, []
         self._file.write(points)
+        _note_written(self._folder, points[-1].frames)
+
+
+def _note_written(folder: Path, frames: int) -> None:
+    with explained("writing TensorBoard files"):
+        temporary = folder / f"{_WRITTEN}.tmp"
+        temporary.write_text(f"{frames}\n", encoding="ascii")
+        os.replace(temporary, folder / _WRITTEN)
+
+
+def written_up_to(folder: Path, saved: int) -> int:
+    """Return the frames up to which the event files in `folder` have all points of a run, at most `saved`.
+
+    A process that is killed takes the points of its last seconds along.
+    """
+    try:
+        text = read_regular(folder / _WRITTEN, 20).strip()
+        return min(int(text), saved) if text.isdigit() else saved
+    except OSError:
+        return saved if any(folder.glob(_EVENT_FILES)) else -1
 
 
 class _EventFile:
@@ -147,7 +176,7 @@ class _EventFile:
 def _next_file(folder: Path) -> Path:
     # TensorBoard reads a folder's files in the order of their names: the number must grow with each session, even
     # if the clock was set back or two sessions began in one second. The host's name is left out on purpose.
-    numbers = [_number(path) for path in folder.glob("events.out.tfevents.*")]
+    numbers = [_number(path) for path in folder.glob(_EVENT_FILES)]
     return folder / f"events.out.tfevents.{max([int(time.time()), *(number + 1 for number in numbers)]):010}.rl2"
 
 

@@ -54,11 +54,12 @@ class CheckpointStore:
         best: bool = False,
         evaluation_mean: float | None = None,
         segments: Sequence[Segment] = (),
+        supersede: bool = False,
     ) -> None:
         """Copy the state now, hash and write it beside training; `best` makes it the best checkpoint.
 
         Tensors of `segments` are not copied: they must never change. A segment whose `sha256` is known is on the disk
-        and is only named. A checkpoint that exists and is valid is left as it is.
+        and is only named. A checkpoint that exists and is valid is left as it is, unless this one is to `supersede` it.
 
         Raises:
             StorageError: the disk refused the save before; that of this one comes with the next `save` or `wait`.
@@ -71,7 +72,7 @@ class CheckpointStore:
         if best:
             finite = evaluation_mean is not None and math.isfinite(evaluation_mean)
             self._best = BestRecord(frames, float(evaluation_mean) if evaluation_mean is not None and finite else None)
-        self._pending = self._thread.submit(self._writer.write, snapshot, list(segments), self._best)
+        self._pending = self._thread.submit(self._writer.write, snapshot, list(segments), self._best, supersede)
 
     def wait(self) -> None:
         """Return when the last save is on the disk.

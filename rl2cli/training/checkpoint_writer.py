@@ -24,7 +24,9 @@ from rl2cli.training.checkpoint_format import (
     pack_tensors,
 )
 
-_SAVING, _REMOVING, _DAMAGED = ".saving-", ".removing-", "damaged-"
+_SAVING, _REMOVING, _SUPERSEDED = ".saving-", ".removing-", ".superseded-"
+DAMAGED = "damaged-"
+"""Begins the name of a damaged checkpoint that was moved aside."""
 _SEGMENT_FILE = re.compile(r"[0-9a-f]{64}\.safetensors")
 
 
@@ -36,7 +38,7 @@ class CheckpointWriter:
         self.keep = keep
 
     def open(self) -> None:
-        """Make the folders, and remove what a killed save left in them.
+        """Make the folders, and put right what a killed save left in them.
 
         Raises:
             StorageError: the disk refused, or a link leads elsewhere.
@@ -48,17 +50,23 @@ class CheckpointWriter:
                     raise StorageError("checkpoints are not written through a link", place=str(folder))
                 folder.mkdir(parents=True, exist_ok=True)
                 for name in os.listdir(folder):
+                    if name.startswith(_SUPERSEDED):
+                        self._put_back(folder / name)
                     if name.startswith((_SAVING, _REMOVING, f".{BEST_FILE}.")):
                         _remove(folder / name)
 
-    def write(self, snapshot: Snapshot, segments: Sequence[Segment], best: BestRecord | None) -> None:
+    def write(
+        self, snapshot: Snapshot, segments: Sequence[Segment], best: BestRecord | None, supersede: bool = False
+    ) -> None:
         """Write one checkpoint unless a valid one of its frame number exists; `best` is the best one, this included.
+
+        With `supersede` it takes the place of one that exists.
 
         Raises:
             StorageError: the disk refused; earlier checkpoints are intact and nothing half-written is left.
         """
         with explained(f"saving the checkpoint of frame {snapshot.frames}"):
-            if not self._is_valid(snapshot.frames):
+            if supersede or not self._is_valid(snapshot.frames):
                 stamps = [self._write_segment(segment) for segment in segments]
                 self._commit(snapshot, stamps, best)
             if best is not None and best.frames == snapshot.frames:
@@ -69,7 +77,7 @@ class CheckpointWriter:
         """Take a damaged checkpoint out of the way, keeping its files; return its new path, None if that failed."""
         path = self.folder.checkpoint(frames)
         for count in range(1, 1000):
-            aside = path.with_name(f"{_DAMAGED}{path.name}-{count}")
+            aside = path.with_name(f"{DAMAGED}{path.name}-{count}")
             if not aside.exists():
                 with suppress(OSError):
                     return path.rename(aside)
@@ -89,15 +97,28 @@ class CheckpointWriter:
     def _commit(self, snapshot: Snapshot, segments: Sequence[Stamp], best: BestRecord | None) -> None:
         final = self.folder.checkpoint(snapshot.frames)
         temporary = final.with_name(_SAVING + final.name)
+        superseded = final.with_name(_SUPERSEDED + final.name)
         _remove(temporary)
         temporary.mkdir()
         try:
             snapshot.write(temporary, segments, best)
+            if os.path.lexists(final):
+                os.rename(final, superseded)
             os.rename(temporary, final)
         except BaseException:
             _remove(temporary)
+            self._put_back(superseded)
             raise
         fsync_folder(self.folder.path)
+        _remove(superseded)
+
+    def _put_back(self, superseded: Path) -> None:
+        """Give a superseded checkpoint its name again, unless what was to supersede it is there."""
+        final = superseded.with_name(superseded.name.removeprefix(_SUPERSEDED))
+        if os.path.lexists(superseded) and not os.path.lexists(final):
+            with suppress(OSError):
+                os.rename(superseded, final)
+        _remove(superseded)
 
     def _write_segment(self, segment: Segment) -> Stamp:
         """Put the segment on the disk unless it is there, and return its stamp."""

@@ -17,6 +17,7 @@ from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
 from rl2cli.training.clock import Clock
 from rl2cli.training.rollout import Rollout
+from rl2cli.training.signals import StopRequest
 
 
 class Collector:
@@ -36,16 +37,20 @@ class Collector:
         self.observation: Observation = {}
         self.action_mask: torch.Tensor | None = None
         self.started = self._checked = False
+        self._steps = 0  # of the rollout that a signal cut short
 
     def reset(self, seeds: np.ndarray) -> None:
         """Start every environment anew, with a seed [N] for each."""
         self._begin_at(self.env.reset(seeds))
         self.rollout.next_is_init.fill_(True)
+        self._steps = 0
 
-    def collect(self) -> Trajectories:
-        """Return the next rollout; its tensors are overwritten by later ones."""
-        self._fill(self.rollout, self.algorithm, self.clock)
-        return self.rollout.finish()
+    def collect(self, stop: StopRequest | None = None) -> Trajectories | None:
+        """Return the next rollout, whose tensors are overwritten by later ones; None where `stop` cut it short.
+
+        The state then has the steps that were made, so a run that goes on from it loses none.
+        """
+        return self.rollout.finish() if self._fill(self.rollout, self.algorithm, self.clock, stop) else None
 
     def close(self) -> None:
         """End what goes on beside the caller."""
@@ -56,6 +61,7 @@ class Collector:
             "environments": self.env.get_state(),
             "next_is_init": self.rollout.next_is_init.clone(),
             "explore": self.explore.get_state(),
+            "begun": self._filled.get_state(self._steps) if self._steps else None,
         }
 
     def set_state(self, state: dict[str, Any]) -> tuple[str | None, bool]:
@@ -67,6 +73,9 @@ class Collector:
         """
         self.rollout.next_is_init.copy_(state["next_is_init"])
         problem = self._restore_environments(state["environments"])
+        begun = state.get("begun")
+        if begun is not None and problem is None:
+            self._steps = self._filled.set_state(begun)
         try:
             self.explore.set_state(state["explore"])
         except RuntimeError:
@@ -91,11 +100,20 @@ class Collector:
         env, algorithm = self.env, self.algorithm
         return Rollout(algorithm.rollout_length, env.num_envs, env.observation_space, algorithm.task.device)
 
-    def _fill(self, rollout: Rollout, actor: BaseAlgorithm, clock: Clock) -> None:
-        """Step the environments through `rollout`."""
-        rollout.begin(self.observation, self.action_mask)
+    @property
+    def _filled(self) -> Rollout:
+        """The rollout that `collect` fills while its caller waits."""
+        return self.rollout
+
+    def _fill(self, rollout: Rollout, actor: BaseAlgorithm, clock: Clock, stop: StopRequest | None) -> bool:
+        """Step the environments through `rollout`, or the rest of it; return False where `stop` cut it short."""
+        if not self._steps:
+            rollout.begin(self.observation, self.action_mask)
         after = time.perf_counter()
-        for t in range(rollout.length):
+        for t in range(self._steps, rollout.length):
+            if stop is not None and stop.is_set:
+                self._steps = t
+                return False
             observation, action_mask = rollout.at(t)
             chosen = actor.behave(observation, self.explore, action_mask)
             before = time.perf_counter()
@@ -107,7 +125,9 @@ class Collector:
                 check_first_step(self.env, observation, step)
                 self._checked = True
             rollout.store(t, chosen, step)
+        self._steps = 0
         self.observation, self.action_mask = rollout.at(rollout.length)
+        return True
 
 
 class OverlappedCollector(Collector):
@@ -130,16 +150,19 @@ class OverlappedCollector(Collector):
         self._next = self._make_rollout()
         self._thread: threading.Thread | None = None
         self._failure: BaseException | None = None
+        self._cut_short = False
         self._before: dict[str, Any] | None = None  # the state when the rollout that is under way began
 
-    def collect(self) -> Trajectories:
-        """Return the rollout that was under way, and begin the next."""
+    def collect(self, stop: StopRequest | None = None) -> Trajectories | None:
+        """Return the rollout that was under way, and begin the next; None where `stop` cut that short."""
         began = time.perf_counter()
         if self._thread is None:
             self._next.next_is_init.copy_(self.rollout.next_is_init)
-            self._fill(self._next, self.actor, Clock())
+            self._cut_short = not self._fill(self._next, self.actor, Clock(), stop)
         else:
             self._wait()
+        if self._cut_short:
+            return None
         self.clock.environment += time.perf_counter() - began
         self.rollout, self._next = self._next, self.rollout
         trajectories = self.rollout.finish()
@@ -147,12 +170,12 @@ class OverlappedCollector(Collector):
         self._take_weights(self.algorithm.acting_tensors())
         acting = {str(index): each.detach().clone() for index, each in enumerate(self.actor.acting_tensors())}
         self._before = {**super().get_state(), "acting": acting}
-        self._thread = threading.Thread(target=self._fill_next, name="rl2-collect", daemon=True)
+        self._thread = threading.Thread(target=self._fill_next, args=(stop,), name="rl2-collect", daemon=True)
         self._thread.start()
         return trajectories
 
     def close(self) -> None:
-        """Wait for the rollout that is under way; it is not used."""
+        """Wait for the rollout that is under way, which a signal cuts short; it is not used."""
         if self._thread is not None:
             self._thread.join()
 
@@ -167,15 +190,19 @@ class OverlappedCollector(Collector):
         self._take_weights(learned if saved is None else [saved[str(index)] for index in range(len(learned))])
         return super().set_state(state)
 
+    @property
+    def _filled(self) -> Rollout:
+        return self._next
+
     @torch.no_grad()
     def _take_weights(self, weights: Sequence[torch.Tensor]) -> None:
         """Have the actor act with copies of `weights`."""
         for own, given in zip(self.actor.acting_tensors(), weights, strict=True):
             own.copy_(given)
 
-    def _fill_next(self) -> None:
+    def _fill_next(self, stop: StopRequest | None) -> None:
         try:
-            self._fill(self._next, self.actor, Clock())
+            self._cut_short = not self._fill(self._next, self.actor, Clock(), stop)
         except BaseException as failure:  # raised where it is waited for
             self._failure = failure
 

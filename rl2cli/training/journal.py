@@ -10,7 +10,7 @@ from pathlib import Path
 from rl2cli.durable import explained
 from rl2cli.reporting.progress import Evaluation
 from rl2cli.reporting.record import RecordFile
-from rl2cli.reporting.tensorboard import TensorBoardWriter
+from rl2cli.reporting.tensorboard import TensorBoardWriter, written_up_to
 from rl2cli.reporting.video import preview_gif
 from rl2cli.text import printable
 from rl2cli.training.run_folder import RunFolder
@@ -43,14 +43,22 @@ class Journal:
             self._log = folder.log.open("a", encoding="utf-8")
         self.problem = self.metrics.truncate_to(metrics_offset) if metrics_offset is not None else None
         """What is wrong with metrics.jsonl where it could not be cut back."""
-        purge_step = start_frames + 1 if start_frames else None
-        self._tensorboard = TensorBoardWriter(folder.tensorboard, purge_step) if tensorboard else None
+        self._tensorboard: TensorBoardWriter | None = None
+        if tensorboard:
+            written = written_up_to(folder.tensorboard, start_frames) if metrics_offset is not None else -1
+            self._tensorboard = TensorBoardWriter(folder.tensorboard, written + 1)
+            self._repeat_after(written)
+
+    def _repeat_after(self, frames: int) -> None:
+        """Give TensorBoard the rows of the record that a killed process did not get to write there."""
+        for row in self.metrics.rows_after(frames):
+            values = {key: float(value) for key, value in row.items() if isinstance(value, int | float | str)}
+            self._scalars(int(values.pop("frames")), values)
 
     def iteration(self, frames: int, values: Mapping[str, float | int | None]) -> None:
         """Record the metrics as they are after an iteration."""
         self.metrics.append({"frames": frames, **values})
-        if self._tensorboard is not None:
-            self._tensorboard.scalars(frames, {key: value for key, value in values.items() if value is not None})
+        self._scalars(frames, {key: value for key, value in values.items() if value is not None})
 
     def evaluation(self, evaluation: Evaluation) -> None:
         """Record an evaluation."""
@@ -64,8 +72,7 @@ class Journal:
             values["evaluation/stochastic_mean"] = evaluation.stochastic_mean
             values["evaluation/stochastic_std"] = evaluation.stochastic_std
         self.metrics.append({"frames": evaluation.frames, **values})
-        if self._tensorboard is not None:
-            self._tensorboard.scalars(evaluation.frames, values)
+        self._scalars(evaluation.frames, values)
 
     def event(self, name: str, frames: int, **values: object) -> None:
         """Record something that happened, with the time of day; all but speeds are also a line of log.txt."""
@@ -84,8 +91,11 @@ class Journal:
     def speed(self, frames: int, values: Mapping[str, float]) -> None:
         """Record rates and shares of time."""
         self.event("speed", frames, **values)
+        self._scalars(frames, {f"time/{key}": value for key, value in values.items()})
+
+    def _scalars(self, frames: int, values: Mapping[str, float]) -> None:
         if self._tensorboard is not None:
-            self._tensorboard.scalars(frames, {f"time/{key}": value for key, value in values.items()})
+            self._tensorboard.scalars(frames, values)
 
     def flush(self, *, fsync: bool = False) -> int:
         """Write what waits; return the size of metrics.jsonl, which a checkpoint keeps."""

@@ -69,10 +69,7 @@ class Rollout:
             self.valid.fill_(True)
             self.all_valid = True
         if action_mask is not None:
-            if self.action_mask is None:
-                shape = (self.length + 1, *action_mask.shape)
-                self.action_mask = torch.ones(shape, dtype=torch.bool, device=self.device)
-            self.action_mask[0].copy_(action_mask)
+            self._allocate_action_mask(action_mask)[0].copy_(action_mask)
 
     def at(self, t: int) -> tuple[Observation, torch.Tensor | None]:
         """Return the observation [N, *obs] and action mask at step `t`."""
@@ -126,6 +123,37 @@ class Rollout:
         if self.life_lost is not None:
             trajectories[TERMINATED] = (self.terminated | self.life_lost).unsqueeze(-1)
         return trajectories
+
+    def get_state(self, steps: int) -> dict[str, Any]:
+        """Return the first `steps` steps of a rollout that has not come further, for `set_state`."""
+        return {
+            "steps": steps,
+            "columns": {name: column[:steps] for name, column in self._columns().items()},
+            "chosen": {name: column[:steps] for name, column in self.chosen.items()},
+            "observation": map_observation(lambda leaf: leaf[: steps + 1], self.observation),
+            "action_mask": None if self.action_mask is None else self.action_mask[: steps + 1],
+            "life_lost": None if self.life_lost is None else self.life_lost[:steps],
+            "all_valid": self.all_valid,
+            "finals": [list(final) for final in self._finals],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> int:
+        """Take back the steps of `get_state`, and return how many they are."""
+        steps: int = state["steps"]
+        for name, column in self._columns().items():
+            column[:steps].copy_(state["columns"][name])
+        for name, column in state["chosen"].items():
+            self._allocate_chosen(name, column[0])
+            self.chosen[name][:steps].copy_(column)
+        _copy(map_observation(lambda leaf: leaf[: steps + 1], self.observation), state["observation"])
+        if state["action_mask"] is not None:
+            self._allocate_action_mask(state["action_mask"][0])[: steps + 1].copy_(state["action_mask"])
+        if state["life_lost"] is not None:
+            self.life_lost = torch.zeros_like(self.terminated)
+            self.life_lost[:steps].copy_(state["life_lost"])
+        self.all_valid = state["all_valid"]
+        self._finals[:] = [(t, map_observation(self._own, final)) for t, final in state["finals"]]
+        return steps
 
     @property
     def frames(self) -> int:
@@ -191,6 +219,19 @@ class Rollout:
             return torch.stack(steps).to(self.device)[position, final_index[:, 1]]
 
         return map_observation(gather, *(final for _, final in self._finals))
+
+    def _columns(self) -> dict[str, torch.Tensor]:
+        names = (REWARD, TERMINATED, TRUNCATED, VALID)
+        return dict(zip(names, (self.reward, self.terminated, self.truncated, self.valid), strict=True))
+
+    def _own(self, tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(self.device, copy=True)
+
+    def _allocate_action_mask(self, mask: torch.Tensor) -> torch.Tensor:
+        """Return the storage of masks like `mask` [N, A], which is made the first time."""
+        if self.action_mask is None:
+            self.action_mask = torch.ones(self.length + 1, *mask.shape, dtype=torch.bool, device=self.device)
+        return self.action_mask
 
     def _allocate_chosen(self, key: str, value: torch.Tensor) -> None:
         storage = torch.zeros(self.length, *value.shape, dtype=value.dtype, device=self.device)

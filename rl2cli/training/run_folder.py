@@ -66,10 +66,15 @@ class RunFolder:
         started = datetime.now(UTC)
         with explained("making the run folder"):
             path = _make_stamped(root / name, started, seed) if run_dir is None else run_dir
+            folder = cls(path, started)
             if run_dir is not None:
-                _require_free(run_dir)
+                try:
+                    _require_free(run_dir)
+                except UsageError:
+                    if _is_locked(run_dir / LOCK_FILE):  # whatever is there, the other process has just put it there
+                        raise folder._held() from None
+                    raise
                 run_dir.mkdir(parents=True, exist_ok=True)
-        folder = cls(path, started)
         folder.lock()
         try:
             _require_free(path)  # again: another process may have had the lock until now

@@ -51,15 +51,14 @@ def train(
     Raises:
         RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
     """
-    with StopRequest() as stop:
-        parts = _build(loaded, view.message, run_dir or root)
-        try:
-            with RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
-                folder.spec.write_text(loaded.text, encoding="utf-8")
-                folder.resolved.write_text(dump_spec(parts.plan.spec), encoding="utf-8")
-                return _Session(parts, folder, view, command).run(stop, None)
-        finally:
-            parts.close()
+    parts = _build(loaded, view.message, run_dir or root)  # there is nothing to save: signals act as they did before
+    try:
+        with StopRequest() as stop, RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
+            folder.spec.write_text(loaded.text, encoding="utf-8")
+            folder.resolved.write_text(dump_spec(parts.plan.spec), encoding="utf-8")
+            return _Session(parts, folder, view, command).run(stop, None)
+    finally:
+        parts.close()
 
 
 def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
@@ -118,7 +117,8 @@ def resume(
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
-    with StopRequest() as stop, RunFolder.open(find_run(run).path) as folder:
+    path = find_run(run).path
+    with StopRequest(f"nothing is lost; go on with: rl2 resume {path}") as stop, RunFolder.open(path) as folder:
         folder.lock()
         store = CheckpointStore(folder.checkpoints)
         checkpoint = store.newest()
@@ -208,9 +208,13 @@ class _Session:
             journal.event(
                 "start" if checkpoint is None else "resume", start_frames, choices="; ".join(self.parts.plan.choices)
             )
+            stop.at_once = False
             status = trainer.run(stop)
         except RL2Error as error:
             journal.event("failed", trainer.frames, error=error.message)
+            raise
+        except KeyboardInterrupt:
+            status = "stopped"
             raise
         finally:
             trainer.close()

@@ -101,14 +101,14 @@ class Trainer:
         self.clock.started = time.perf_counter()
         if not self.collector.started:
             self.reset_environments()
-        status: Status = "finished"
-        self.film_if_due(stop)
+        status = self.catch_up(stop)
         while self.frames < self.schedule.total_frames and status == "finished":
-            trajectories = self.collect()
-            self.learn(trajectories)
-            self.report()
+            trajectories = self.collect(stop)
+            if trajectories is not None:
+                self.learn(trajectories)
+                self.report()
             is_best = self.evaluate_if_due(stop)
-            if stop.signal_number is not None:
+            if stop.is_set:
                 status = "stopped"
             elif self.target_reached():
                 status = "target reached"
@@ -123,9 +123,9 @@ class Trainer:
         """End what goes on beside the loop."""
         self.collector.close()
 
-    def collect(self) -> Trajectories:
-        """Return the next rollout of the environments."""
-        return self.collector.collect()
+    def collect(self, stop: StopRequest) -> Trajectories | None:
+        """Return the next rollout of the environments; None where a signal cut it short."""
+        return self.collector.collect(stop)
 
     def learn(self, trajectories: Trajectories) -> None:
         """Update the algorithm with a rollout, count its frames, and keep the latest of each metric."""
@@ -140,6 +140,17 @@ class Trainer:
             self.metrics = self.metrics | metrics
 
     # --- what happens between iterations ---
+
+    def catch_up(self, stop: StopRequest) -> Status:
+        """Make the evaluation and the video that a signal cut short before, and save what came of them."""
+        evaluation, filmed = self.evaluation, self._filmed_up_to()
+        is_best = self.evaluate_if_due(stop)
+        is_new = evaluation is not self.evaluation
+        status: Status = "target reached" if is_new and self.target_reached() else "finished"
+        self.film_if_due(stop, at_end=status == "target reached")
+        if self.saved_frames is not None and (is_new or filmed != self._filmed_up_to()):
+            self.save(is_best, supersede=True)
+        return status
 
     def report(self) -> None:
         """Count the episodes that ended, and record and show the run where that is due."""
@@ -201,7 +212,8 @@ class Trainer:
 
     def evaluate_if_due(self, stop: StopRequest) -> bool:
         """Evaluate where enough frames have passed; return whether the policy is the best so far."""
-        if not self.is_due(self.schedule.evaluate_every, 0 if self.evaluation is None else self.evaluation.frames):
+        last = 0 if self.evaluation is None else self.evaluation.frames
+        if stop.is_set or last == self.frames or not self.is_due(self.schedule.evaluate_every, last):
             return False
         before = time.perf_counter()
         evaluation = self.evaluator.evaluate(self.algorithm, self.frames, stop)
@@ -235,12 +247,24 @@ class Trainer:
 
     def checkpoint_if_due(self, is_best: bool, at_end: bool) -> None:
         """Save where enough frames have passed, where the policy is the best so far, and at the end."""
-        if not (self.is_due(self.schedule.checkpoint_every, self.saved_frames or 0) or is_best or at_end):
-            return
+        is_due = self.is_due(self.schedule.checkpoint_every, self.saved_frames or 0)
+        if self.saved_frames != self.frames and (is_due or is_best or at_end):
+            self.save(is_best)
+
+    def save(self, is_best: bool, *, supersede: bool = False) -> None:
+        """Save; where there is a checkpoint of these frames, `supersede` puts this one in its place."""
         metadata = self.metadata | {"metrics_offset": self.journal.flush(fsync=True)}
         mean = self.evaluation.mean_return if is_best and self.evaluation is not None else None
         segments = self.algorithm.segments()
-        self.store.save(self.frames, self.get_state(), metadata, best=is_best, evaluation_mean=mean, segments=segments)
+        self.store.save(
+            self.frames,
+            self.get_state(),
+            metadata,
+            best=is_best,
+            evaluation_mean=mean,
+            segments=segments,
+            supersede=supersede,
+        )
         self.saved_frames = self.frames
         self.journal.event("checkpoint", self.frames)
 
@@ -269,7 +293,7 @@ class Trainer:
             "evaluations": self.evaluator.count,
             "evaluation": _evaluation_state(self.evaluation),
             "best": _evaluation_state(self.best),
-            "filmed_up_to": -1 if self.filming is None else self.filming.filmed_up_to,
+            "filmed_up_to": self._filmed_up_to(),
         }
 
     def set_state(self, state: dict[str, Any], segments: Sequence[Segment] = ()) -> list[str]:
@@ -292,6 +316,9 @@ class Trainer:
         if moved or not self._set_generators(state["generators"]):
             notes.append(OTHER_DEVICE)
         return notes
+
+    def _filmed_up_to(self) -> int:
+        return -1 if self.filming is None else self.filming.filmed_up_to
 
     def _set_generators(self, states: dict[str, torch.Tensor]) -> bool:
         """Give the generators their states; return whether these were for this kind of device."""

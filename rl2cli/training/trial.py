@@ -31,16 +31,18 @@ def measure(parts: Parts) -> Trial:
     algorithm, env = parts.algorithm, parts.env
     collector = Collector(algorithm, env, Clock())
     collector.reset(environment_seeds(parts.plan.spec.seed, "trial", env.num_envs))
-    frames, trajectories = 0, {}
+    frames, rollout_bytes = 0, 0
     times = [time.perf_counter()]
     while len(times) <= LEAST_ITERATIONS or times[-1] - times[0] < LEAST_SECONDS:
         trajectories = collector.collect()
+        assert trajectories is not None  # nothing cuts it short
+        rollout_bytes = _bytes(trajectories)
         frames += collector.rollout.frames
         algorithm.update(trajectories, frames)
         times.append(time.perf_counter())
     counted = times[len(times) // 2 :]
     seconds = (counted[-1] - counted[0]) / (len(counted) - 1)
-    return Trial(algorithm.rollout_length * env.num_envs, seconds, _bytes(trajectories))
+    return Trial(algorithm.rollout_length * env.num_envs, seconds, rollout_bytes)
 
 
 def _bytes(value: Any) -> int:

@@ -134,3 +134,24 @@ def test_link_is_not_followed_without_posix(path: Path, tmp_path: Path, monkeypa
 def test_missing_folder_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"metrics\.jsonl"):
         RecordFile(tmp_path / "absent" / "metrics.jsonl")
+
+
+def test_the_rows_after_some_frames(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    with RecordFile(path) as record:
+        for frames in range(20_000):  # several blocks
+            record.append({"frames": frames, "loss": math.nan, "return": None})
+        record.flush()
+        found = record.rows_after(9_989)
+        assert [row["frames"] for row in found] == list(range(9_990, 20_000))
+        assert found[0] == {"frames": 9_990, "loss": "nan", "return": None}
+        assert len(record.rows_after(-1)) == 20_000
+        assert record.rows_after(20_000) == []
+
+
+@pytest.mark.parametrize("line", ["[1]", '{"frames": "3"}', '{"frames": 3, "a": [1]}', "{", '{"frames": 3, "a": "x"}'])
+def test_what_is_no_row_ends_them(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"frames": 1}\n' + line + '\n{"frames": 4}\n{"frames": 5}\n')
+    with RecordFile(path) as record:
+        assert [row["frames"] for row in record.rows_after(0)] == [4, 5]

@@ -9,7 +9,7 @@ import pytest
 from sample_run import Clock
 
 from rl2cli.errors import MissingDependencyError, StorageError
-from rl2cli.reporting.tensorboard import WRITE_EVERY, TensorBoardWriter
+from rl2cli.reporting.tensorboard import WRITE_EVERY, TensorBoardWriter, written_up_to
 
 RETURN = "rollout/return_mean"
 
@@ -49,7 +49,7 @@ def test_a_file_cut_in_a_record_does_not_hide_the_next_session(tmp_path: Path) -
     first.scalars(100, {RETURN: 1})
     first.scalars(200, {RETURN: 2})
     first.close()
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("events.*")
     file.write_bytes(file.read_bytes()[:-7])
     second = TensorBoardWriter(tmp_path, purge_step=101)
     second.scalars(200, {RETURN: 3})
@@ -110,3 +110,20 @@ def test_missing_tensorboard_is_said_before_the_run(tmp_path: Path, monkeypatch:
     with pytest.raises(MissingDependencyError) as caught:
         TensorBoardWriter(tmp_path)
     assert caught.value.hint == "pip install tensorboard"
+
+
+def test_how_far_it_has_written_is_known_after_a_kill(tmp_path: Path) -> None:
+    folder = tmp_path / "tensorboard"
+    assert written_up_to(folder, 500) == -1
+    first = TensorBoardWriter(folder)
+    first.scalars(100, {RETURN: 1})
+    first.flush()
+    first.scalars(200, {RETURN: 2})  # and then it is killed
+    assert written_up_to(folder, 500) == 100
+    assert written_up_to(folder, 50) == 50  # it went back further
+    TensorBoardWriter(folder, purge_step=51)  # killed before it wrote anything: what follows 50 is another session's
+    assert written_up_to(folder, 500) == 50
+    (folder / ".written").write_text("\x1b[2J")
+    assert written_up_to(folder, 500) == 500
+    (folder / ".written").unlink()
+    assert written_up_to(folder, 500) == 500  # an older rl2 wrote the files

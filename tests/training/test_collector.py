@@ -147,9 +147,9 @@ def test_a_run_does_not_depend_on_its_speed(tmp_path: Path, monkeypatch: pytest.
     run = train(tmp_path, spec(overlap=True), "fast")
     slow = OverlappedCollector._fill
 
-    def delayed(self: OverlappedCollector, *arguments: Any) -> None:
+    def delayed(self: OverlappedCollector, *arguments: Any) -> bool:
         time.sleep(0.01)
-        slow(self, *arguments)
+        return slow(self, *arguments)
 
     monkeypatch.setattr(OverlappedCollector, "_fill", delayed)
     assert list(differences(learned(run), learned(train(tmp_path, spec(overlap=True), "slow")))) == []

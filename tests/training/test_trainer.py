@@ -28,6 +28,8 @@ class Environment(BaseEnvAdapter):
     def __init__(self, log: list[str], reward_shape: tuple[int, ...] = (2,)) -> None:
         super().__init__(Options(), num_envs=2)
         self.log, self.reward_shape = log, reward_shape
+        self.stop: StopRequest | None = None
+        self.stop_at = 0
         self.setup()
 
     def setup(self) -> None:
@@ -47,6 +49,8 @@ class Environment(BaseEnvAdapter):
 
     def step(self, action: Any) -> Step:
         self.log.append("step")
+        if self.stop is not None and self.log.count("step") == self.stop_at:
+            self.stop.signal_number = 2
         no = torch.zeros(2, dtype=torch.bool)
         return Step(torch.zeros(2, 3), torch.ones(self.reward_shape), no, no)
 
@@ -152,12 +156,28 @@ def test_the_target_ends_the_run_after_a_save() -> None:
     assert _events(log) == ["evaluate 4", "save 4 best", "evaluate 8", "save 8 best"]
 
 
-def test_a_stop_request_ends_the_run_after_the_iteration_and_a_save() -> None:
-    stop = StopRequest()
-    stop.signal_number = 2
-    log, status = _run([], 40, stop=stop)
-    assert status == "stopped"
-    assert log[-3:] == ["update 4", "save 4", "wait"]
+@pytest.mark.parametrize(
+    ("stop_at", "end"),
+    [
+        (1, ["act", "step", "save 0", "wait"]),
+        (2, ["step", "update 4", "save 4", "wait"]),  # the rollout was complete, so it is learned from
+        (3, ["update 4", "act", "step", "save 4", "wait"]),
+    ],
+)
+def test_a_stop_request_ends_the_run_after_a_step_or_an_update_and_a_save(stop_at: int, end: list[str]) -> None:
+    stop, log = StopRequest(), []  # type: ignore[var-annotated]
+    trainer = _trainer(log, [], Schedule(1, 40, 1000, 1000, None))
+    trainer.env.stop, trainer.env.stop_at = stop, stop_at  # type: ignore[attr-defined]
+    assert trainer.run(stop) == "stopped"
+    assert log[-len(end) :] == end
+
+
+def test_what_is_saved_already_is_not_saved_again() -> None:
+    stop, log = StopRequest(), []  # type: ignore[var-annotated]
+    trainer = _trainer(log, [], Schedule(1, 40, 1000, 4, None))
+    trainer.env.stop, trainer.env.stop_at = stop, 3  # type: ignore[attr-defined]
+    assert trainer.run(stop) == "stopped"
+    assert _events(log) == ["save 4"]
 
 
 @pytest.mark.parametrize("shape", [(2, 1), (1,), ()])
@@ -173,7 +193,7 @@ def test_a_state_has_which_rows_begin_an_episode() -> None:
     one.collector.rollout.next_is_init.copy_(torch.tensor([False, True]))
     assert other.set_state(one.get_state()) == []
     assert log == ["set_state"]
-    assert other.collect()["is_init"][0].flatten().tolist() == [False, True]
+    assert other.collect(StopRequest())["is_init"][0].flatten().tolist() == [False, True]
     assert (other.frames, other.iteration, other.best) == (8, 2, one.best)
 
 
@@ -185,4 +205,4 @@ def test_environments_that_cannot_be_restored_begin_anew_and_that_is_said() -> N
     (note,) = other.set_state({**state, "collector": {**state["collector"], "environments": None}})
     assert "cannot be restored" in note
     assert log == ["reset"]
-    assert other.collect()["is_init"][0].all()
+    assert other.collect(StopRequest())["is_init"][0].all()
