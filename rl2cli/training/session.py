@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rl2cli.errors import RL2Error, Stopped, UsageError
+from rl2cli.durable import write_text_atomic
+from rl2cli.errors import RL2Error, Stopped, StorageError, UsageError
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
@@ -53,8 +53,8 @@ def train(
         parts = _build(loaded, view.message, run_dir or root)
         try:
             with RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
-                folder.spec.write_text(loaded.text, encoding="utf-8")
-                folder.resolved.write_text(dump_spec(parts.plan.spec), encoding="utf-8")
+                write_text_atomic(folder.spec, loaded.text)
+                write_text_atomic(folder.resolved, dump_spec(parts.plan.spec))
                 return _Session(parts, folder, view, command).run(stop, None)
         finally:
             parts.close()
@@ -128,7 +128,7 @@ def resume(
                 f"the run has {checkpoint.frames:,} frames already", hint="--frames is the new total: give a larger one"
             )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
-        parts = build(spec, view.message, folder.checkpoints)
+        parts = build(spec, view.message, folder.checkpoints, total_frames)
         try:
             return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
         finally:
@@ -178,8 +178,9 @@ class _Session:
             tensorboard=self.spec.logging.tensorboard,
             start_frames=start_frames,
             metrics_offset=offset,
+            warn=self._warn,
         )
-        facts = threading.Thread(target=self._write_run_json, args=(checkpoint,), name="rl2-run-json")
+        facts = threading.Thread(target=self._record_facts, args=(checkpoint,), name="rl2-run-json")
         facts.start()
         trainer = Trainer(
             self.parts.algorithm,
@@ -207,6 +208,8 @@ class _Session:
             status = trainer.run(stop)
         except RL2Error as error:
             journal.event("failed", trainer.frames, error=error.message)
+            if error is trainer.saver.error:
+                raise self._unsaved(trainer, error) from error
             raise
         finally:
             trainer.close()
@@ -214,8 +217,10 @@ class _Session:
             summary = self._finish(trainer, status)
             journal.event("end", trainer.frames, status=status)
             journal.close()
-            store.close()
+            self._close_store(store)
         self.view.stop(summary)
+        if trainer.saver.error is not None:
+            raise self._unsaved(trainer, trainer.saver.error)
         if status == "stopped":
             assert stop.signal_number is not None
             name = signal.Signals(stop.signal_number).name
@@ -227,6 +232,22 @@ class _Session:
             )
         return summary
 
+    def _unsaved(self, trainer: Trainer, error: RL2Error) -> StorageError:
+        """Return the error of the last save, with what there is on the disk, and how to go on from it."""
+        message = f"{error.message}; {trainer.saver.on_disk()} of {trainer.frames:,}"
+        steps = [*([error.hint] if error.hint else []), f"go on with: rl2 resume {self.folder.path}"]
+        return StorageError(message, hint="; then ".join(steps), place=error.place)
+
+    def _warn(self, text: str) -> None:
+        self.view.message(text, warning=True)
+
+    def _close_store(self, store: CheckpointStore) -> None:
+        """End the thread that saves; a save that fails now is said, and hides no other error."""
+        try:
+            store.close()
+        except StorageError as error:
+            self._warn(error.message)
+
     def _schedule(self) -> Schedule:
         spec = self.spec
         return Schedule(
@@ -236,6 +257,7 @@ class _Session:
             checkpoint_every=spec.checkpoint.every or max(1, spec.total_frames // 10),
             target_return=spec.evaluation.target_return,
             record_every=spec.logging.every or max(1, spec.total_frames // 2000),
+            on_storage_error=spec.checkpoint.on_storage_error,
         )
 
     def _filming(self, journal: Journal) -> Filming | None:
@@ -243,8 +265,7 @@ class _Session:
         if spec.video is None:
             return None
         make_env, folder = environment_maker(spec, spec.device), self.folder.videos
-        warn = partial(self.view.message, warning=True)
-        return Filming(spec.video, spec.total_frames, make_env, folder, spec.seed, journal, warn)
+        return Filming(spec.video, spec.total_frames, make_env, folder, spec.seed, journal, self._warn)
 
     def _facts(self, resumed_from: int | None) -> RunFacts:
         spec = self.spec
@@ -263,6 +284,12 @@ class _Session:
             resumed_from=resumed_from,
             frame_skip=self.parts.env.frame_skip,
         )
+
+    def _record_facts(self, checkpoint: Checkpoint | None) -> None:
+        try:
+            self._write_run_json(checkpoint)
+        except StorageError as error:
+            self._warn(error.message)
 
     def _write_run_json(self, checkpoint: Checkpoint | None) -> None:
         """Record what the run is made with and on; a session that resumes adds itself to the first one's record."""
@@ -293,6 +320,7 @@ class _Session:
         rates = trainer.pace.measure(trainer.frames) if hasattr(trainer, "pace") else None
         best = trainer.best
         checkpoint = None if best is None else self.folder.checkpoints / folder_name(best.frames)
+        unsaved = trainer.saver.error
         summary = Summary(
             run_dir=str(self.folder.path),
             status=status,
@@ -304,8 +332,12 @@ class _Session:
             best_checkpoint=None if checkpoint is None else str(checkpoint),
             total_frames=self.total_frames,
             tensorboard=self.spec.logging.tensorboard,
+            unsaved=None if unsaved is None else f"{unsaved.message}; {trainer.saver.on_disk()}",
         )
-        self.folder.write_json(self.folder.summary, summary.to_json())
+        try:
+            self.folder.write_json(self.folder.summary, summary.to_json())
+        except StorageError as error:
+            self._warn(error.message)
         return summary
 
 
