@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rl2cli import __version__
 from rl2cli.durable import write_text_atomic
 from rl2cli.errors import RL2Error, Stopped, StorageError, UsageError
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
@@ -23,6 +24,7 @@ from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
+from rl2cli.training.migration import WRITTEN_BY, migrated, refused_in_words
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
@@ -190,7 +192,7 @@ class _Session:
             journal,
             self.view,
             self._schedule(),
-            {"spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
+            {WRITTEN_BY: __version__, "spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
             self.parts.actor,
             self._filming(journal),
         )
@@ -343,7 +345,8 @@ class _Session:
 
 def _restore(trainer: Trainer, checkpoint: Checkpoint) -> list[str]:
     """Let the trainer go on from `checkpoint`; return what could not be restored exactly, in words."""
-    notes = trainer.set_state(checkpoint.state, checkpoint.segments)
+    with refused_in_words(checkpoint.metadata):
+        notes = trainer.set_state(migrated(checkpoint.state), checkpoint.segments)
     checkpoint.segments.clear()  # the algorithm has them now: a replay buffer is not kept twice
     return notes
 

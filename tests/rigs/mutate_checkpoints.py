@@ -1,8 +1,7 @@
 """Damages the checkpoints of real runs and loads them: nothing may pass unseen, and nothing may end in a traceback.
 
-`python tests/rigs/mutate_checkpoints.py --count 10000 --seed 1`. For each damage the newest checkpoint that it left whole has
-to be loaded, bit for bit as it was saved, and each newer one has to be named with the file that is damaged. A tenth as
-many other files of the run folder are damaged too, and the commands that read them have to end with words.
+`python tests/rigs/mutate_checkpoints.py --count 10000 --seed 1`. For each damage the newest checkpoint that it left
+whole has to be loaded, bit for bit as it was saved, and each newer one has to be named with the file that is damaged.
 """
 
 from __future__ import annotations
@@ -23,8 +22,8 @@ from mutations import Copy, Damage
 
 from rl2cli.errors import NoCheckpointError
 from rl2cli.training.checkpoint import CheckpointStore
-from rl2cli.training.checkpoint_format import MANIFEST_FILE, Manifest
 from rl2cli.training.checkpoint_folder import Checkpoint, CheckpointFolder
+from rl2cli.training.checkpoint_format import MANIFEST_FILE, Manifest
 
 Seen = Counter[str]
 

@@ -1,7 +1,7 @@
 """Damages what a run folder holds besides checkpoints, and reads it with the commands: words, never a traceback.
 
-`python tests/rigs/mutate_records.py --count 1000 --seed 1`. Every damage is read by `rl2 show` and `rl2 list runs`, every
-tenth also by `rl2 report` and `rl2 resume`, which has to go on to the end from the checkpoint.
+`python tests/rigs/mutate_records.py --count 1000 --seed 1`. Every damage is read by `rl2 show` and `rl2 list runs`,
+every tenth also by `rl2 report` and `rl2 resume`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from mutations import Copy
 from rl2cli.cli import dispatch
 
 RECORDS = ("run.json", "resolved.toml", "spec.toml", "summary.json", "metrics.jsonl", "timings.jsonl", "log.txt")
-_SLOW_EVERY = 10
 
 
-def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
+def run(count: int, seed: int, folder: Path, slow_every: int = 10) -> tuple[Counter[str], list[str]]:
     """Damage `count` times; return how often what ended how, and the failures."""
     copy, seen, failures = Copy(folder), Counter[str](), []
     for number in range(count):
@@ -33,7 +32,7 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], list[str]]:
         path = draw.choice(_records(folder))
         how = draw.choice(mutations.FILE_DAMAGE)
         how(path, draw)
-        for command in _commands(folder, is_slow=number % _SLOW_EVERY == 0):
+        for command in _commands(folder, is_slow=number % slow_every == slow_every - 1):
             code, said = command_line(command)
             seen[f"{command[0]} ends with {code}"] += 1
             if code not in (0, 2, 5, 6) or "Traceback" in said or "did not expect" in said:

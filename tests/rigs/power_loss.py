@@ -1,7 +1,7 @@
 """Records what a real run does to its disk, and loads every state that a power cut may leave of it.
 
-`python tests/rigs/power_loss.py --count 64 --seed 1`: at most so many states for each moment, all where there are fewer.
-In each, the newest checkpoint that was said to be saved, or a newer one, has to be there, bit for bit.
+`python tests/rigs/power_loss.py --count 64 --seed 1`: at most so many states for each moment, all where there are
+fewer. In each, the newest checkpoint that was said to be saved, or a newer one, has to be there, bit for bit.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Recorder:
 
     def _opening(self, path: Any, mode: str = "r", **options: Any) -> Any:
         with self._lock:
-            file = open(path, mode, **options)
+            file = open(path, mode, **options)  # noqa: SIM115 the caller closes it
             if "x" in mode and (name := self._inside(path)) is not None:
                 node = self._nodes[name] = self._new()
                 self.recorded.operations.append(Entry(node, None, self._place(name)))
