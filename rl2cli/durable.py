@@ -55,6 +55,14 @@ def fsync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, so that they are there after a power cut too."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in made:
+        fsync_folder(folder.parent)
+
+
 def write_new_file(path: Path, content: bytes) -> None:
     """Write a file that must not exist yet, and push it to the disk."""
     with open(path, "xb") as file:

@@ -40,6 +40,8 @@ class ReplaySegments:
         self.release()
         ring, pieces = self.ring, self._pieces
         pieces[:] = [piece for piece in pieces if np.any(piece.end - 1 > ring.oldest)]
+        while pieces and pieces[-1].segment.sha256 is None:
+            pieces.pop()  # of a save that failed: its rows come with the new ones, and do not pile up in memory
         # The newest row so far may have been that of a next observation, so it is written again.
         start = np.maximum(pieces[-1].end - 1, 0) if pieces else np.zeros_like(ring.written)
         end = ring.written + ring.is_open

@@ -125,6 +125,8 @@ class Summary:
     total_frames: int | None = None
     tensorboard: bool = True
     """Whether the run folder holds TensorBoard files."""
+    unsaved: str | None = None
+    """Why the end of the run is not on the disk, and what is; None where it is."""
 
     def to_json(self) -> dict[str, object]:
         """Return what `train --json` prints and `summary.json` holds; a number that is not finite becomes None."""
@@ -137,6 +139,7 @@ class Summary:
             "frames_per_second": _finite(self.frames_per_second),
             "evaluation": _evaluation_json(self.evaluation),
             "best": _evaluation_json(self.best, checkpoint=self.best_checkpoint),
+            **({} if self.unsaved is None else {"unsaved": self.unsaved}),
         }
 
 

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -32,6 +32,8 @@ class RecordFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lines: list[str] = []
+        self._is_torn = False
+        """Part of a row may lie behind `offset`."""
         with self._explained():
             self._file = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, buffering=0)
         with self._explained():
@@ -49,7 +51,11 @@ class RecordFile:
         Raises:
             TypeError: a value is neither plain JSON nor a number of numpy or torch.
         """
-        self._lines.append(to_json(row))
+        self.append_line(to_json(row))
+
+    def append_line(self, line: str) -> None:
+        """Add a line that is no JSON."""
+        self._lines.append(line)
 
     def flush(self, *, fsync: bool = False) -> int:
         """Write the rows added so far, and return the file's size; with `fsync` they also survive a power cut.
@@ -57,21 +63,32 @@ class RecordFile:
         Raises:
             StorageError: the disk refused; the rows are kept for the next flush, the file holds whole lines only.
         """
-        content = memoryview("".join(f"{line}\n" for line in self._lines).encode("ascii"))
-        descriptor = self._file.fileno()
+        content = "".join(f"{line}\n" for line in self._lines).encode("utf-8", "backslashreplace")
         with self._explained():
             try:
-                written = 0
-                while written < len(content):
-                    written += os.write(descriptor, content[written:])
+                self._write(content)
             except BaseException:
-                os.ftruncate(descriptor, self._offset)
+                with suppress(OSError):  # the next flush tries again
+                    self._cut_torn_row()
                 raise
             self._offset += len(content)
             self._lines.clear()
             if fsync:
-                os.fsync(descriptor)
+                os.fsync(self._file.fileno())
         return self._offset
+
+    def _write(self, content: bytes) -> None:
+        self._cut_torn_row()
+        self._is_torn = bool(content)
+        left = memoryview(content)
+        while left:
+            left = left[os.write(self._file.fileno(), left) :]
+        self._is_torn = False
+
+    def _cut_torn_row(self) -> None:
+        if self._is_torn:
+            os.ftruncate(self._file.fileno(), self._offset)
+            self._is_torn = False
 
     def truncate_to(self, offset: int) -> str | None:
         """Cut the file back to `offset`, dropping later rows; return what is amiss where the file is not that long.

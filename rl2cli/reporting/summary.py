@@ -33,6 +33,8 @@ def closing_lines(summary: Summary, glyphs: Glyphs) -> list[str]:
         lines.append(f"evaluation  {evaluation_text(summary.evaluation, glyphs)}")
     if summary.best is not None:
         lines.append(f"best        {_best(summary, summary.best, glyphs)}")
+    if summary.unsaved is not None:
+        lines.append(f"not saved   {summary.unsaved}")
     lines.append(f"run         {shown_path(summary.run_dir)}")
     lines += [f"  {command}" for command in _commands(summary)]
     return [glyphs.clean(line) for line in lines]
@@ -80,10 +82,15 @@ def _commands(summary: Summary) -> list[str]:
         return []
     infer = f"rl2 infer {_quoted(run)}"
     resume = f"rl2 resume {_quoted(run)}"
-    commands = [resume, infer] if summary.status in ("stopped", "failed") else [infer, _resume_further(summary, resume)]
+    commands = [resume, infer] if _goes_on(summary) else [infer, _resume_further(summary, resume)]
     if summary.tensorboard:
         commands.append(f"tensorboard --logdir {_quoted(os.path.join(run, 'tensorboard'))}")
     return commands
+
+
+def _goes_on(summary: Summary) -> bool:
+    """Return whether the run is to be resumed before anything else."""
+    return summary.status in ("stopped", "failed") or summary.unsaved is not None
 
 
 def _resume_further(summary: Summary, resume: str) -> str:

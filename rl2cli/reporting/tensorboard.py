@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import io
 import os
 import struct
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -82,15 +84,15 @@ class TensorBoardWriter:
         """Write every point so far.
 
         Raises:
-            StorageError: they could not be written.
+            StorageError: they could not be written; they are kept for the next flush.
         """
         if not self._points:
             return
+        self._next_write = self._clock() + WRITE_EVERY  # also after a failure: not with every point
         try:
             self._write()
         except OSError as error:
             raise StorageError(f"cannot write TensorBoard files: {error.strerror or error}") from error
-        self._next_write = self._clock() + WRITE_EVERY
 
     def close(self) -> None:
         """Write every point so far and close the file; may be called twice.
@@ -98,16 +100,19 @@ class TensorBoardWriter:
         Raises:
             StorageError: they could not be written.
         """
-        self.flush()
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        try:
+            self.flush()
+        finally:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
 
     def _write(self) -> None:
         if self._file is None:
             self._file = _EventFile(self._folder, self._purge_step)
-        points, self._points = self._points, []
+        points = self._points
         self._file.write(points)
+        self._points = []
         _note_written(self._folder, points[-1].frames)
 
 
@@ -136,24 +141,50 @@ class _EventFile:
     def __init__(self, folder: Path, purge_step: int) -> None:
         self._events: Any = importlib.import_module("tensorboard.compat.proto.event_pb2")
         self._summaries: Any = importlib.import_module("tensorboard.compat.proto.summary_pb2")
-        record_writer: Any = importlib.import_module("tensorboard.summary.writer.record_writer")
+        self._writer: Any = importlib.import_module("tensorboard.summary.writer.record_writer").RecordWriter
         folder.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = _next_file(folder).open("xb")
-        self._records = record_writer.RecordWriter(self._file)
-        self._add(time.time(), file_version="brain.Event:2")
+        self._path = _next_file(folder)
+        self._file: BinaryIO = self._path.open("xb", buffering=0)
+        self._size = 0
         # Written in a run's first file too: TensorBoard takes only the second start that it sees for a restart.
         start = self._events.SessionLog(status=self._events.SessionLog.START)
-        self._add(time.time(), step=purge_step, session_log=start)
+        version = self._event(time.time(), file_version="brain.Event:2")
+        try:
+            self._append([version, self._event(time.time(), step=purge_step, session_log=start)])
+        except OSError:
+            self._file.close()
+            self._path.unlink(missing_ok=True)
+            raise
 
     def write(self, points: list[_Point]) -> None:
-        """Append `points` and flush."""
-        for point in points:
-            self._add(point.wall_time, step=point.frames, summary=self._summary(point.values))
-        self._file.flush()
+        """Append `points`: all of them or, where the disk refuses, none."""
+        summaries = [(point, self._summary(point.values)) for point in points]
+        self._append([self._event(point.wall_time, step=point.frames, summary=each) for point, each in summaries])
 
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+    def _append(self, events: list[bytes]) -> None:
+        records = io.BytesIO()
+        writer = self._writer(records)
+        for event in events:
+            writer.write(event)
+        left = records.getbuffer()
+        try:
+            # TensorBoard reads no further than a torn record, so none may stay from a write that was refused.
+            self._cut_back()
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError:
+            with suppress(OSError):
+                self._cut_back()
+            raise
+        self._size += len(records.getbuffer())
+
+    def _cut_back(self) -> None:
+        self._file.truncate(self._size)
+        self._file.seek(self._size)
 
     def _summary(self, values: Mapping[str, float | bytes]) -> object:
         value = self._summaries.Summary.Value
@@ -168,9 +199,9 @@ class _EventFile:
         image = self._summaries.Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=value)
         return {"image": image}
 
-    def _add(self, wall_time: float, **content: object) -> None:
-        event = self._events.Event(wall_time=wall_time, **content)
-        self._records.write(event.SerializeToString())
+    def _event(self, wall_time: float, **content: object) -> bytes:
+        serialized: bytes = self._events.Event(wall_time=wall_time, **content).SerializeToString()
+        return serialized
 
 
 def _next_file(folder: Path) -> Path:

@@ -20,7 +20,6 @@ from rl2cli.text import shortened
 PLANNED = {
     ("scale",),
     ("extends",),
-    ("checkpoint", "on_storage_error"),
     ("env", "max_restarts"),
     ("env", "timeout"),
 }

@@ -60,6 +60,11 @@ class CheckpointSpec(Options):
         None, description="Frames between checkpoints, rounded up to the end of an iteration; a tenth of the run."
     )
     keep: Annotated[int, Field(ge=1, le=10_000)] = Field(3, description="Newest checkpoints kept, besides the best.")
+    on_storage_error: Literal["continue", "stop"] = Field(
+        "continue",
+        description="Where the disk is full or fails: continue trains on and saves again at the next checkpoint, stop "
+        "ends the run at its last one.",
+    )
 
 
 class VideoSpec(Options):

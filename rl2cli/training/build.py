@@ -79,13 +79,19 @@ class Parts:
         self.evaluator.close()
 
 
-def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoints: Path = Path("outputs")) -> Parts:
+def build(
+    spec: RunSpec,
+    announce: Callable[[str], None] | None = None,
+    checkpoints: Path = Path("outputs"),
+    total_frames: int | None = None,
+) -> Parts:
     """Build environment, networks and algorithm, making every automatic choice on the way.
 
     Args:
         spec: The run.
         announce: Told before something that takes long, compiling; None where nothing is compiled, for a dry run.
         checkpoints: Where the run's checkpoints lie, or a folder above it where that is not there yet.
+        total_frames: Frames it goes on to where that was changed on resume; its schedules keep those of the spec.
 
     Raises:
         UsageError: The parts do not fit together, or on this machine; the message says which.
@@ -99,7 +105,7 @@ def build(spec: RunSpec, announce: Callable[[str], None] | None = None, checkpoi
     env = make_env_adapter(plan.spec.env, device=device)
     try:
         algorithm = build_algorithm(plan.spec, env, device)
-        kept = require_room(plan.spec, algorithm, checkpoints)
+        kept = require_room(plan.spec, algorithm, checkpoints, total_frames)
     except BaseException:
         env.close()
         raise

@@ -68,10 +68,10 @@ class Stamp:
     def parse(cls, node: Any) -> Stamp:
         """Return the stamp that a manifest holds; raise `DamagedError` where it is none."""
         if not isinstance(node, dict) or set(node) != {"size", "sha256"}:
-            raise DamagedError("the manifest is malformed")
+            raise DamagedError(f"{MANIFEST_FILE} is malformed")
         size, sha256 = node["size"], node["sha256"]
         if type(size) is not int or size < 0 or not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
-            raise DamagedError("the manifest is malformed")
+            raise DamagedError(f"{MANIFEST_FILE} is malformed")
         return cls(size, sha256)
 
     def read(self, path: Path) -> bytes:
@@ -135,7 +135,7 @@ class Manifest:
         _require_known_version(body.get("format_version"), folder)
         manifest = cls._parse(body)
         if folder.name != folder_name(manifest.frames):
-            raise DamagedError(f"the manifest is that of frame {manifest.frames}")
+            raise DamagedError(f"{MANIFEST_FILE} is that of frame {manifest.frames}")
         return manifest
 
     @classmethod
@@ -146,10 +146,10 @@ class Manifest:
             best = parse_best(body["best"])
             frames = body["frames"]
         except (KeyError, TypeError, AttributeError) as error:
-            raise DamagedError("the manifest is malformed") from error
+            raise DamagedError(f"{MANIFEST_FILE} is malformed") from error
         # Names are compared with the two that exist, so none can lead out of the folder.
         if set(files) != {TENSORS_FILE, STATE_FILE} or type(frames) is not int or frames < 0:
-            raise DamagedError("the manifest is malformed")
+            raise DamagedError(f"{MANIFEST_FILE} is malformed")
         return cls(frames, files, segments, best)
 
 
@@ -280,7 +280,7 @@ def _verified_body(content: bytes) -> dict[str, Any]:
 
 def _require_known_version(version: object, folder: Path) -> None:
     if type(version) is not int or version < 1:
-        raise DamagedError("the manifest is malformed")
+        raise DamagedError(f"{MANIFEST_FILE} is malformed")
     if version > FORMAT_VERSION:
         raise UsageError(
             f"this checkpoint has format {version}; this rl2 reads formats up to {FORMAT_VERSION}",

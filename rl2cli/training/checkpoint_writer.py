@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from rl2cli.durable import explained, fsync_folder, write_new_file, write_text_atomic
+from rl2cli.durable import explained, fsync_folder, make_folder, write_new_file, write_text_atomic
 from rl2cli.errors import StorageError, UsageError
 from rl2cli.segment import Segment
 from rl2cli.training.checkpoint_folder import BEST_FILE, CheckpointFolder
@@ -48,7 +48,7 @@ class CheckpointWriter:
             for folder in (self.folder.path, segments):
                 if folder.is_symlink():
                     raise StorageError("checkpoints are not written through a link", place=str(folder))
-                folder.mkdir(parents=True, exist_ok=True)
+                make_folder(folder)
                 for name in os.listdir(folder):
                     if name.startswith(_SUPERSEDED):
                         self._put_back(folder / name)

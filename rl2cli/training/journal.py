@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rl2cli.durable import explained
+from rl2cli.errors import StorageError
 from rl2cli.reporting.progress import Evaluation
 from rl2cli.reporting.record import RecordFile
 from rl2cli.reporting.tensorboard import TensorBoardWriter, written_up_to
@@ -15,18 +16,25 @@ from rl2cli.reporting.video import preview_gif
 from rl2cli.text import printable
 from rl2cli.training.run_folder import RunFolder
 
+_TENSORBOARD = "tensorboard"
+
 
 class Journal:
     """The record files of one run.
 
     `metrics.jsonl` holds only what the seed decides, so that two runs of one spec have the same bytes; wall clock and
-    rates go to `timings.jsonl`.
+    rates go to `timings.jsonl`. Where the disk refuses, what is to be written waits in memory until it does not, and
+    training goes on; only `commit`, which a checkpoint needs, raises.
 
     Args:
         folder: The run's folder.
         tensorboard: Whether to write TensorBoard files.
         start_frames: Frames of the checkpoint the session goes on from.
         metrics_offset: Size of metrics.jsonl at that checkpoint, to which it is cut back; None for a new run.
+        warn: Tells the user that the disk refuses, once until it works again.
+
+    Raises:
+        StorageError: The files cannot be opened.
     """
 
     def __init__(
@@ -36,11 +44,13 @@ class Journal:
         tensorboard: bool,
         start_frames: int = 0,
         metrics_offset: int | None = None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.metrics = RecordFile(folder.metrics)
         self.timings = RecordFile(folder.timings)
-        with explained("opening log.txt"):
-            self._log = folder.log.open("a", encoding="utf-8")
+        self._log = RecordFile(folder.log)
+        self._warn = warn
+        self._refused: set[str] = set()
         self.problem = self.metrics.truncate_to(metrics_offset) if metrics_offset is not None else None
         """What is wrong with metrics.jsonl where it could not be cut back."""
         self._tensorboard: TensorBoardWriter | None = None
@@ -79,36 +89,60 @@ class Journal:
         self.timings.append({"event": name, "time": time.time(), "frames": frames, **values})
         if name != "speed":
             details = "".join(f"  {key} {value}" for key, value in values.items())
-            self._log.write(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}") + "\n")
+            self._log.append_line(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}"))
 
     def video(self, frames: int, path: Path, *, steps: int, total: float, ended: bool, seconds: float) -> None:
         """Record a video of `steps` steps and return `total`, in the run's folder, and show it in TensorBoard."""
         facts = {"file": f"{path.parent.name}/{path.name}", "steps": steps, "return": total, "ended": ended}
         self.event("video", frames, **facts, seconds=seconds)
         if self._tensorboard is not None:
-            self._tensorboard.gif(frames, "video/policy", preview_gif(path))
+            preview = preview_gif(path)
+            with self._tolerant(_TENSORBOARD):
+                self._tensorboard.gif(frames, "video/policy", preview)
 
     def speed(self, frames: int, values: Mapping[str, float]) -> None:
         """Record rates and shares of time."""
         self.event("speed", frames, **values)
         self._scalars(frames, {f"time/{key}": value for key, value in values.items()})
 
-    def _scalars(self, frames: int, values: Mapping[str, float]) -> None:
-        if self._tensorboard is not None:
-            self._tensorboard.scalars(frames, values)
+    def flush(self) -> None:
+        """Write what waits, as far as the disk takes it."""
+        for file in (self.metrics, self.timings, self._log):
+            with self._tolerant(file.path.name):
+                file.flush()
 
-    def flush(self, *, fsync: bool = False) -> int:
-        """Write what waits; return the size of metrics.jsonl, which a checkpoint keeps."""
-        self.timings.flush()
-        with explained("writing log.txt"):
-            self._log.flush()
-        return self.metrics.flush(fsync=fsync)
+    def commit(self) -> int:
+        """Push every metric so far to the disk, and return the size of metrics.jsonl, which a checkpoint keeps.
+
+        Raises:
+            StorageError: The disk refused; the metrics are kept for the next time.
+        """
+        self.flush()
+        return self.metrics.flush(fsync=True)
 
     def close(self) -> None:
-        """Write everything and close the files."""
-        self.metrics.close()
-        self.timings.close()
-        with explained("writing log.txt"):
-            self._log.close()
+        """Write everything, as far as the disk takes it, and close the files."""
+        for file in (self.metrics, self.timings, self._log):
+            with self._tolerant(file.path.name):
+                file.close()
         if self._tensorboard is not None:
-            self._tensorboard.close()
+            with self._tolerant(_TENSORBOARD):
+                self._tensorboard.close()
+
+    def _scalars(self, frames: int, values: Mapping[str, float | int]) -> None:
+        if self._tensorboard is not None:
+            with self._tolerant(_TENSORBOARD):
+                self._tensorboard.scalars(frames, values)
+
+    @contextmanager
+    def _tolerant(self, name: str) -> Iterator[None]:
+        """Go on where the disk refuses to take what belongs in the file `name`."""
+        try:
+            yield
+        except StorageError as error:
+            if name not in self._refused and self._refused <= {_TENSORBOARD}:
+                self._warn(f"{error.message}; training goes on, and what is to be written is kept until it can be")
+            self._refused.add(name)
+        else:
+            if name != _TENSORBOARD:  # which may just have kept a point
+                self._refused.discard(name)

@@ -18,20 +18,24 @@ USABLE = 0.9
 """Part of what is free that may be taken."""
 
 
-def require_room(spec: RunSpec, algorithm: BaseAlgorithm, checkpoints: Path) -> str | None:
+def require_room(
+    spec: RunSpec, algorithm: BaseAlgorithm, checkpoints: Path, total_frames: int | None = None
+) -> str | None:
     """Return in words what the algorithm will keep of the past; None where that is nothing.
 
     Args:
         spec: The run, for how long its checkpoints keep what training has forgotten.
         algorithm: Says what it will keep; nothing of it is allocated yet.
         checkpoints: Where they lie or will lie.
+        total_frames: Frames it goes on to, where not those of the spec.
 
     Raises:
         UsageError: It does not fit in memory or on the disk; the hint has the number that does.
     """
     if not algorithm.memory_bytes:
         return None
-    buffer = _Buffer.of(spec, algorithm, saved=bytes_in(checkpoints / SEGMENTS_FOLDER))
+    saved = bytes_in(checkpoints / SEGMENTS_FOLDER)
+    buffer = _Buffer.of(spec, algorithm, saved, total_frames or spec.total_frames)
     memory, free = _memory_of(algorithm.task.device), free_memory(algorithm.task.device)
     disk = free_disk(checkpoints)
     frames, frames_on_disk = (USABLE * each / buffer.bytes_per_frame for each in (free, disk))
@@ -61,11 +65,11 @@ class _Buffer:
     """Bytes on the disk already: more than 0 where a run is resumed."""
 
     @classmethod
-    def of(cls, spec: RunSpec, algorithm: BaseAlgorithm, saved: int) -> _Buffer:
+    def of(cls, spec: RunSpec, algorithm: BaseAlgorithm, saved: int, total_frames: int) -> _Buffer:
         """Return what `algorithm` will keep in the run `spec`."""
         option, every = algorithm.memory_option, spec.checkpoint.every or spec.total_frames
         frames = int(getattr(algorithm.options, option))
-        return cls(frames, algorithm.memory_bytes, option, spec.total_frames, every, spec.checkpoint.keep, saved)
+        return cls(frames, algorithm.memory_bytes, option, total_frames, every, spec.checkpoint.keep, saved)
 
     @property
     def bytes_per_frame(self) -> float:

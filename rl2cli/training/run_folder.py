@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 
 from filelock import FileLock, Timeout
 
-from rl2cli.durable import explained, open_regular, read_regular, write_text_atomic
+from rl2cli.durable import explained, fsync_folder, make_folder, open_regular, read_regular, write_text_atomic
 from rl2cli.errors import UsageError
 
 LOCK_FILE = ".lock"
@@ -74,7 +74,7 @@ class RunFolder:
                     if _is_locked(run_dir / LOCK_FILE):  # whatever is there, the other process has just put it there
                         raise folder._held() from None
                     raise
-                run_dir.mkdir(parents=True, exist_ok=True)
+                make_folder(run_dir)
         folder.lock()
         try:
             _require_free(path)  # again: another process may have had the lock until now
@@ -309,7 +309,7 @@ def _is_alive(pid: int | None, named_in: Path) -> bool:
 
 def _make_stamped(parent: Path, started: datetime, seed: int) -> Path:
     """Make `parent/<stamp>`, or `<stamp>-2` and so on where that was taken; `mkdir` decides, so it is race-free."""
-    parent.mkdir(parents=True, exist_ok=True)
+    make_folder(parent)
     stamp = f"{started:%Y%m%d-%H%M%S}-s{seed}"
     count = 1
     while True:
@@ -319,6 +319,7 @@ def _make_stamped(parent: Path, started: datetime, seed: int) -> Path:
         except FileExistsError:
             count += 1
         else:
+            fsync_folder(parent)
             return path
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from rl2cli.cores import available_cores
-from rl2cli.durable import explained, write_text_atomic
+from rl2cli.durable import explained, make_folder, write_text_atomic
 from rl2cli.errors import UsageError
 from rl2cli.interpreter import python_module
 from rl2cli.training.run_folder import GROUP_FILE, read_json
@@ -72,7 +72,7 @@ class SeedGroup:
             path = _new_folder(root / name, seeds) if path is None else path
             if path.exists() and (not path.is_dir() or any(path.iterdir())):
                 raise UsageError("this is not an empty folder", hint="name a new or empty one", place=str(path))
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path)
         group = cls(path, tuple(seeds))
         write_text_atomic(path / "spec.toml", written)
         write_text_atomic(group.spec, spec)

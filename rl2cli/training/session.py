@@ -8,11 +8,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rl2cli.errors import RL2Error, Stopped, UsageError
+from rl2cli import __version__
+from rl2cli.durable import write_text_atomic
+from rl2cli.errors import RL2Error, Stopped, StorageError, UsageError
 from rl2cli.plugins.lookup import look_from
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
 from rl2cli.reporting.view import View
@@ -24,6 +25,7 @@ from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
+from rl2cli.training.migration import WRITTEN_BY, migrated, refused_in_words
 from rl2cli.training.plugin_changes import changed_plugins
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
@@ -54,8 +56,8 @@ def train(
     parts = _build(loaded, view.message, run_dir or root)  # there is nothing to save: signals act as they did before
     try:
         with StopRequest() as stop, RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
-            folder.spec.write_text(loaded.text, encoding="utf-8")
-            folder.resolved.write_text(dump_spec(parts.plan.spec), encoding="utf-8")
+            write_text_atomic(folder.spec, loaded.text)
+            write_text_atomic(folder.resolved, dump_spec(parts.plan.spec))
             return _Session(parts, folder, view, command).run(stop, None)
     finally:
         parts.close()
@@ -131,7 +133,7 @@ def resume(
                 f"the run has {checkpoint.frames:,} frames already", hint="--frames is the new total: give a larger one"
             )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
-        parts = build(spec, view.message, folder.checkpoints)
+        parts = build(spec, view.message, folder.checkpoints, total_frames)
         checkpoint.notes.extend(changed_plugins(folder.path, spec))
         try:
             return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
@@ -182,8 +184,9 @@ class _Session:
             tensorboard=self.spec.logging.tensorboard,
             start_frames=start_frames,
             metrics_offset=offset,
+            warn=self._warn,
         )
-        facts = threading.Thread(target=self._write_run_json, args=(checkpoint,), name="rl2-run-json")
+        facts = threading.Thread(target=self._record_facts, args=(checkpoint,), name="rl2-run-json")
         facts.start()
         trainer = Trainer(
             self.parts.algorithm,
@@ -193,7 +196,7 @@ class _Session:
             journal,
             self.view,
             self._schedule(),
-            {"spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
+            {WRITTEN_BY: __version__, "spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
             self.parts.actor,
             self._filming(journal),
         )
@@ -212,6 +215,8 @@ class _Session:
             status = trainer.run(stop)
         except RL2Error as error:
             journal.event("failed", trainer.frames, error=error.message)
+            if error is trainer.saver.error:
+                raise self._unsaved(trainer, error) from error
             raise
         except KeyboardInterrupt:
             status = "stopped"
@@ -222,8 +227,10 @@ class _Session:
             summary = self._finish(trainer, status)
             journal.event("end", trainer.frames, status=status)
             journal.close()
-            store.close()
+            self._close_store(store)
         self.view.stop(summary)
+        if trainer.saver.error is not None:
+            raise self._unsaved(trainer, trainer.saver.error)
         if status == "stopped":
             assert stop.signal_number is not None
             name = signal.Signals(stop.signal_number).name
@@ -235,6 +242,22 @@ class _Session:
             )
         return summary
 
+    def _unsaved(self, trainer: Trainer, error: RL2Error) -> StorageError:
+        """Return the error of the last save, with what there is on the disk, and how to go on from it."""
+        message = f"{error.message}; {trainer.saver.on_disk()} of {trainer.frames:,}"
+        steps = [*([error.hint] if error.hint else []), f"go on with: rl2 resume {self.folder.path}"]
+        return StorageError(message, hint="; then ".join(steps), place=error.place)
+
+    def _warn(self, text: str) -> None:
+        self.view.message(text, warning=True)
+
+    def _close_store(self, store: CheckpointStore) -> None:
+        """End the thread that saves; a save that fails now is said, and hides no other error."""
+        try:
+            store.close()
+        except StorageError as error:
+            self._warn(error.message)
+
     def _schedule(self) -> Schedule:
         spec = self.spec
         return Schedule(
@@ -244,6 +267,7 @@ class _Session:
             checkpoint_every=spec.checkpoint.every or max(1, spec.total_frames // 10),
             target_return=spec.evaluation.target_return,
             record_every=spec.logging.every or max(1, spec.total_frames // 2000),
+            on_storage_error=spec.checkpoint.on_storage_error,
         )
 
     def _filming(self, journal: Journal) -> Filming | None:
@@ -251,8 +275,7 @@ class _Session:
         if spec.video is None:
             return None
         make_env, folder = environment_maker(spec, spec.device), self.folder.videos
-        warn = partial(self.view.message, warning=True)
-        return Filming(spec.video, spec.total_frames, make_env, folder, spec.seed, journal, warn)
+        return Filming(spec.video, spec.total_frames, make_env, folder, spec.seed, journal, self._warn)
 
     def _facts(self, resumed_from: int | None) -> RunFacts:
         spec = self.spec
@@ -271,6 +294,12 @@ class _Session:
             resumed_from=resumed_from,
             frame_skip=self.parts.env.frame_skip,
         )
+
+    def _record_facts(self, checkpoint: Checkpoint | None) -> None:
+        try:
+            self._write_run_json(checkpoint)
+        except StorageError as error:
+            self._warn(error.message)
 
     def _write_run_json(self, checkpoint: Checkpoint | None) -> None:
         """Record what the run is made with and on; a session that resumes adds itself to the first one's record."""
@@ -301,6 +330,7 @@ class _Session:
         rates = trainer.pace.measure(trainer.frames) if hasattr(trainer, "pace") else None
         best = trainer.best
         checkpoint = None if best is None else self.folder.checkpoints / folder_name(best.frames)
+        unsaved = trainer.saver.error
         summary = Summary(
             run_dir=str(self.folder.path),
             status=status,
@@ -312,14 +342,19 @@ class _Session:
             best_checkpoint=None if checkpoint is None else str(checkpoint),
             total_frames=self.total_frames,
             tensorboard=self.spec.logging.tensorboard,
+            unsaved=None if unsaved is None else f"{unsaved.message}; {trainer.saver.on_disk()}",
         )
-        self.folder.write_json(self.folder.summary, summary.to_json())
+        try:
+            self.folder.write_json(self.folder.summary, summary.to_json())
+        except StorageError as error:
+            self._warn(error.message)
         return summary
 
 
 def _restore(trainer: Trainer, checkpoint: Checkpoint) -> list[str]:
     """Let the trainer go on from `checkpoint`; return what could not be restored exactly, in words."""
-    notes = trainer.set_state(checkpoint.state, checkpoint.segments)
+    with refused_in_words(checkpoint.metadata):
+        notes = trainer.set_state(migrated(checkpoint.state), checkpoint.segments)
     checkpoint.segments.clear()  # the algorithm has them now: a replay buffer is not kept twice
     return notes
 

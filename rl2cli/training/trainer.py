@@ -23,6 +23,7 @@ from rl2cli.training.episodes import EpisodeStatistics
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.filming import Filming
 from rl2cli.training.journal import Journal
+from rl2cli.training.saving import Content, OnStorageError, Saver
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
 
@@ -42,6 +43,8 @@ class Schedule:
     target_return: float | None
     record_every: int = 1
     """Frames between lines of metrics.jsonl."""
+    on_storage_error: OnStorageError = "continue"
+    """Whether a save that the disk refuses stops the run."""
 
 
 class Trainer:
@@ -75,8 +78,8 @@ class Trainer:
         filming: Filming | None = None,
     ) -> None:
         self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
-        self.store, self.journal, self.view = store, journal, view
-        self.schedule, self.metadata = schedule, metadata
+        self.journal, self.view, self.schedule = journal, view, schedule
+        self.saver = Saver(store, journal, view, metadata, schedule.on_storage_error)
         self.filming = filming
         self.clock = Clock()
         self.collector = (
@@ -90,7 +93,6 @@ class Trainer:
         self.metrics: dict[str, float] = {}
         self.evaluation: Evaluation | None = None
         self.best: Evaluation | None = None
-        self.saved_frames: int | None = None
         self.return_history: deque[float] = deque(maxlen=HISTORY)
 
     # --- the loop ---
@@ -114,9 +116,9 @@ class Trainer:
                 status = "target reached"
             self.film_if_due(stop, at_end=status == "target reached")
             self.checkpoint_if_due(is_best, at_end=status != "finished")
+        self.settle_save()
         self.view.update(self.progress())
         self.journal.flush()
-        self.store.wait()
         return status
 
     def close(self) -> None:
@@ -144,12 +146,12 @@ class Trainer:
     def catch_up(self, stop: StopRequest) -> Status:
         """Make the evaluation and the video that a signal cut short before, and save what came of them."""
         evaluation, filmed = self.evaluation, self._filmed_up_to()
-        is_best = self.evaluate_if_due(stop)
+        self.evaluate_if_due(stop)
         is_new = evaluation is not self.evaluation
         status: Status = "target reached" if is_new and self.target_reached() else "finished"
         self.film_if_due(stop, at_end=status == "target reached")
-        if self.saved_frames is not None and (is_new or filmed != self._filmed_up_to()):
-            self.save(is_best, supersede=True)
+        if self.saver.tried_frames is not None and (is_new or filmed != self._filmed_up_to()):
+            self.save(supersede=True)
         return status
 
     def report(self) -> None:
@@ -207,7 +209,7 @@ class Trainer:
             best=self.best,
             metrics=self.metrics,
             shares=self.clock.shares(),
-            checkpoint_frames=self.saved_frames,
+            checkpoint_frames=None if self.saver.error else self.saver.tried_frames,
         )
 
     def evaluate_if_due(self, stop: StopRequest) -> bool:
@@ -220,6 +222,7 @@ class Trainer:
         self.evaluation_seconds += time.perf_counter() - before
         if evaluation is None:
             return False
+        self.settle_best()
         is_best = self.best is None or _rank(evaluation) >= _rank(self.best)
         self.evaluation = evaluation if not is_best else _as_best(evaluation)
         if is_best:
@@ -247,26 +250,26 @@ class Trainer:
 
     def checkpoint_if_due(self, is_best: bool, at_end: bool) -> None:
         """Save where enough frames have passed, where the policy is the best so far, and at the end."""
-        is_due = self.is_due(self.schedule.checkpoint_every, self.saved_frames or 0)
-        if self.saved_frames != self.frames and (is_due or is_best or at_end):
-            self.save(is_best)
+        is_due = self.is_due(self.schedule.checkpoint_every, self.saver.tried_frames or 0)
+        if self.saver.tried_frames != self.frames and (is_due or is_best or at_end):
+            self.save()
 
-    def save(self, is_best: bool, *, supersede: bool = False) -> None:
+    def save(self, *, supersede: bool = False) -> None:
         """Save; where there is a checkpoint of these frames, `supersede` puts this one in its place."""
-        metadata = self.metadata | {"metrics_offset": self.journal.flush(fsync=True)}
-        mean = self.evaluation.mean_return if is_best and self.evaluation is not None else None
-        segments = self.algorithm.segments()
-        self.store.save(
-            self.frames,
-            self.get_state(),
-            metadata,
-            best=is_best,
-            evaluation_mean=mean,
-            segments=segments,
-            supersede=supersede,
-        )
-        self.saved_frames = self.frames
-        self.journal.event("checkpoint", self.frames)
+        self.settle_best()
+        self.saver.save(self.frames, self.get_content, self.best, supersede=supersede)
+
+    def settle_best(self) -> None:
+        """Wait for the last save; a best policy that the disk refused does not count."""
+        lost = None if self.saver.settle() else self.saver.tried_frames
+        if lost is not None and self.best is not None and self.best.frames == lost:
+            self.best = self.saver.best
+
+    def settle_save(self) -> None:
+        """Wait for the last save, and try once more if the disk refused it."""
+        if not self.saver.settle():
+            self.saver.save(self.frames, self.get_content, self.best)
+            self.settle_best()
 
     # --- state ---
 
@@ -279,6 +282,11 @@ class Trainer:
     def generators(self) -> dict[str, torch.Generator]:
         """Return every generator that learning draws from; acting has one of its own in the collector."""
         return self.algorithm.generators
+
+    def get_content(self) -> Content:
+        """Return the state and its segments."""
+        segments = self.algorithm.segments()
+        return self.get_state(), segments
 
     def get_state(self) -> dict[str, Any]:
         """Return everything that the rest of the run depends on."""
@@ -299,14 +307,14 @@ class Trainer:
     def set_state(self, state: dict[str, Any], segments: Sequence[Segment] = ()) -> list[str]:
         """Go on from `get_state` and its segments; return what could not be restored exactly, in words."""
         self.frames, self.iteration = state["frames"], state["iteration"]
-        self.saved_frames = self.frames
+        self.saver.tried_frames = self.frames
         self.algorithm.load_state_dict(state["algorithm"])
         self.algorithm.load_segments(list(segments))
         self.episodes.set_state(state["episodes"])
         self.metrics = state["metrics"]
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
-        self.best = Evaluation(**state["best"]) if state["best"] else None
+        self.best = self.saver.best = Evaluation(**state["best"]) if state["best"] else None
         if self.filming is not None:
             self.filming.filmed_up_to = state.get("filmed_up_to", self.frames)
         problem, moved = self.collector.set_state(state["collector"])

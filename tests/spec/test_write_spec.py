@@ -89,6 +89,7 @@ def test_every_setting_is_explicit() -> None:
         "[checkpoint]",
         "every = 10",
         "keep = 3",
+        'on_storage_error = "continue"',
         "",
         "[logging]",
         "every = 1",
