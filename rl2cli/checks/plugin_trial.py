@@ -148,6 +148,7 @@ def _use_algorithm(plugin: Any, env_id: str) -> None:
         collector = Collector(parts.algorithm, parts.env, Clock())
         collector.reset(np.arange(4, dtype=np.int64))
         trajectories = collector.collect()
+        assert trajectories is not None  # nothing can cut it short
         metrics = parts.algorithm.update(trajectories, collector.rollout.frames)
     if not isinstance(metrics, dict) or not all(isinstance(value, (int, float)) for value in metrics.values()):
         got = {name: type(value).__name__ for name, value in metrics.items()} if isinstance(metrics, dict) else metrics
