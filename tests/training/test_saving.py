@@ -169,7 +169,7 @@ def test_points_that_a_full_disk_refused_are_written_later(tmp_path: Path, monke
     writer = TensorBoardWriter(tmp_path)
     writer.scalars(1, {"a": 1.0})
     writer.flush()
-    (file,) = tmp_path.iterdir()
+    (file,) = tmp_path.glob("events.out.tfevents.*")
     size = file.stat().st_size
     writer.scalars(2, {"a": 2.0})
     assert writer._file is not None
