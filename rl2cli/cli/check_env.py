@@ -82,7 +82,10 @@ def _check(what: str, overrides: list[str], num_envs: int | None, steps: int, se
     from rl2cli.envs import make_env_adapter
 
     with closing(make_env_adapter(spec, workers=0)) as adapter:
-        return what, check_environment(adapter, steps, seed)
+        checked = check_environment(adapter, steps, seed)
+    if checked.adapter == "InProcessBatch":
+        checked.adapter = f"{adapters.load(spec.backend).__name__}, one after the other in this process"
+    return what, checked
 
 
 def _env_spec(what: str, overrides: list[str], num_envs: int | None) -> EnvSpec:

@@ -33,7 +33,7 @@ def test_a_spec_in_place_of_a_command(rl2: Rl2) -> None:
 
 
 def test_planned_command(rl2: Rl2) -> None:
-    assert rl2("register") == Ended(2, "", error("the command 'register' is not there yet"))
+    assert rl2("init") == Ended(2, "", error("the command 'init' is not there yet"))
 
 
 def test_unknown_option(rl2: Rl2) -> None:
@@ -156,7 +156,8 @@ def test_module_that_nobody_granted(rl2: Rl2, spec: Path) -> None:
         error(
             "the environment id 'odd_environments:Speaking-v0' would import the module 'odd_environments', "
             "which is not allowed",
-            "add --allow-import odd_environments to the command if you trust that code",
+            "if you trust that code: --allow-import odd_environments this once, "
+            "`rl2 register module odd_environments` for good",
         ),
     )
 
