@@ -117,8 +117,7 @@ def test_how_far_it_has_written_is_known_after_a_kill(tmp_path: Path) -> None:
     assert written_up_to(folder, 500) == -1
     first = TensorBoardWriter(folder)
     first.scalars(100, {RETURN: 1})
-    first.flush()
-    first.scalars(200, {RETURN: 2})  # and then it is killed
+    first.close()
     assert written_up_to(folder, 500) == 100
     assert written_up_to(folder, 50) == 50  # it went back further
     TensorBoardWriter(folder, purge_step=51)  # killed before it wrote anything: what follows 50 is another session's
