@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from rl2cli.algorithms.ring import Array
 from rl2cli.segment import Segment
 
-_NOT_ROWS = ("start", "end", "is_frame", "is_prefix")
+_FLAGS = ("is_frame", "is_prefix")
 
 
 class Span(NamedTuple):
@@ -88,18 +89,20 @@ def _spans(piece: Mapping[str, Tensor], following: Mapping[str, Tensor] | None, 
 
 
 def _meant(piece: Mapping[str, Tensor], rows: slice, skip: int) -> dict[str, Tensor]:
-    """Return `rows` of a piece; a row that is no frame keeps in most columns what was there long before it."""
-    is_frame = piece["is_frame"][rows].clone()
-    is_frame[:skip] = False
-    found = {"is_frame": is_frame}
-    is_observed = is_frame
-    if "is_prefix" in piece:
-        found["is_prefix"] = piece["is_prefix"][rows]
-        is_observed = ~found["is_prefix"]
-    for name in sorted(set(piece) - set(_NOT_ROWS)):
+    """Return `rows` of a piece, of which the first `skip` are no frames any more.
+
+    A row that is no frame keeps in most columns what was there long before it.
+    """
+    flags = {name: piece[name][rows].clone() for name in _FLAGS if name in piece}
+    for flag in flags.values():
+        flag[:skip] = False
+    has_mask = ~flags.get("is_prefix", torch.zeros_like(flags["is_frame"]))
+    has_mask[:skip] = False
+    found = dict(flags)
+    for name in sorted(set(piece) - {*_FLAGS, "start", "end"}):
         column = piece[name][rows]
         if not name.startswith("observation"):
-            keep = is_observed if name == "action_mask" and "is_prefix" in piece else is_frame
-            column = column.where(keep.view(-1, *[1] * (column.ndim - 1)), 0)
+            is_meant = has_mask if name == "action_mask" else flags["is_frame"]
+            column = column.where(is_meant.view(-1, *[1] * (column.ndim - 1)), 0)
         found[name] = column
     return found

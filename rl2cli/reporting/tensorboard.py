@@ -109,6 +109,8 @@ class TensorBoardWriter:
 
     def _write(self) -> None:
         if self._file is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            _note_written(self._folder, self._purge_step - 1)  # a kill may leave a file with none of the points
             self._file = _EventFile(self._folder, self._purge_step)
         points = self._points
         self._file.write(points)
@@ -130,7 +132,7 @@ def written_up_to(folder: Path, saved: int) -> int:
     """
     try:
         text = read_regular(folder / _WRITTEN, 20).strip()
-        return min(int(text), saved) if text.isdigit() else saved
+        return min(int(text), saved) if text.removeprefix(b"-").isdigit() else saved
     except OSError:
         return saved if any(folder.glob(_EVENT_FILES)) else -1
 

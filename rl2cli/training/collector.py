@@ -168,8 +168,7 @@ class OverlappedCollector(Collector):
         trajectories = self.rollout.finish()
         self._next.next_is_init.copy_(self.rollout.next_is_init)
         self._take_weights(self.algorithm.acting_tensors())
-        acting = {str(index): each.detach().clone() for index, each in enumerate(self.actor.acting_tensors())}
-        self._before = {**super().get_state(), "acting": acting}
+        self._before = self._state_now()
         self._thread = threading.Thread(target=self._fill_next, args=(stop,), name="rl2-collect", daemon=True)
         self._thread.start()
         return trajectories
@@ -181,7 +180,11 @@ class OverlappedCollector(Collector):
 
     def get_state(self) -> dict[str, Any]:
         """Return what the rollout that is under way depended on when it began; it is collected again from there."""
-        return super().get_state() if self._before is None else self._before
+        return self._state_now() if self._before is None else self._before
+
+    def _state_now(self) -> dict[str, Any]:
+        acting = {str(index): each.detach().clone() for index, each in enumerate(self.actor.acting_tensors())}
+        return {**super().get_state(), "acting": acting}
 
     def set_state(self, state: dict[str, Any]) -> tuple[str | None, bool]:
         """See `Collector`."""

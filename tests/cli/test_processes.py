@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +118,29 @@ def test_narrow_encoding_is_survived(tmp_path: Path) -> None:
     done = run("show", "ppo", cwd=tmp_path, PYTHONIOENCODING="ascii")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("ppo, algorithm")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals cannot be sent there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_run_starts_ends_it_with_a_line(tmp_path: Path, number: signal.Signals) -> None:
+    # The words are read by then; what would be imported next is waited for in its place.
+    code = (
+        "import sys, time\n"
+        "from rl2cli.cli import dispatch\n"
+        "def wait(words):\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+        "dispatch._command = wait\n"
+        "sys.exit(dispatch.run(['train', 'cartpole.toml']))\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=30)
+    assert process.returncode == 128 + number
+    assert stderr.startswith(f"stopped at once by {number.name}\n")
+    assert "rl2 resume" in stderr
+    assert list(tmp_path.iterdir()) == []

@@ -117,13 +117,30 @@ def test_how_far_it_has_written_is_known_after_a_kill(tmp_path: Path) -> None:
     assert written_up_to(folder, 500) == -1
     first = TensorBoardWriter(folder)
     first.scalars(100, {RETURN: 1})
-    first.flush()
-    first.scalars(200, {RETURN: 2})  # and then it is killed
+    first.close()
     assert written_up_to(folder, 500) == 100
     assert written_up_to(folder, 50) == 50  # it went back further
     TensorBoardWriter(folder, purge_step=51)  # killed before it wrote anything: what follows 50 is another session's
     assert written_up_to(folder, 500) == 50
+    (folder / ".written").write_text("-1\n")  # it was killed while it wrote the first points
+    assert written_up_to(folder, 500) == -1
     (folder / ".written").write_text("\x1b[2J")
     assert written_up_to(folder, 500) == 500
     (folder / ".written").unlink()
     assert written_up_to(folder, 500) == 500  # an older rl2 wrote the files
+
+
+def test_a_kill_in_the_first_write_leaves_all_points_to_be_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(self: Any, points: Any) -> None:
+        self.close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("rl2cli.reporting.tensorboard._EventFile.write", killed)
+    writer = TensorBoardWriter(tmp_path)
+    writer.scalars(100, {RETURN: 1})
+    with pytest.raises(KeyboardInterrupt):
+        writer.flush()
+    assert list(tmp_path.glob("events.*"))
+    assert written_up_to(tmp_path, 500) == -1

@@ -88,8 +88,9 @@ def signal_runs(pair: Pair, count: int, seed: int, folder: Path, *, slow: bool =
     chance = random.Random(f"{outcome.name} {seed}")
     while outcome.signals < count:
         run = folder / f"run{outcome.signals}"
+        before = outcome.signals
         problems = list(_one_run(run, chance, outcome, seconds, slow))
-        outcome.right += not problems
+        outcome.right += outcome.signals > before and not problems
         outcome.failures += [f"{outcome.name}, seed {seed}, {run.name}: {problem}" for problem in problems]
         if not problems:
             shutil.rmtree(run, ignore_errors=True)
@@ -169,8 +170,9 @@ def signal_starts(count: int, seed: int, folder: Path) -> Outcome:
     (folder / "spec.toml").write_text(tomli_w.dumps(RUNS[0].spec), encoding="utf-8")
     while outcome.signals < count:
         run = folder / f"run{outcome.signals}"
+        before = outcome.signals
         problems = list(_one_start(run, chance, outcome))
-        outcome.right += not problems
+        outcome.right += outcome.signals > before and not problems
         outcome.failures += [f"start-up, seed {seed}, {run.name}: {problem}" for problem in problems]
     return outcome
 

@@ -139,12 +139,14 @@ def fork(arguments: Sequence[str], folder: Path, name: str, prepare: Callable[[]
             os.setsid()
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-            _redirect(output)
             os.chdir(folder)
             if prepare is not None:
                 prepare()
-            from rl2cli.cli import main
+            from rl2cli.cli import main, startup
 
+            if arguments[0] in ("train", "resume"):
+                startup.SIGNALS_AT_ONCE.begin()  # as the command does first: no signal comes before it
+            _redirect(output)
             code = main(list(arguments))
             sys.stdout.flush()
             sys.stderr.flush()

@@ -592,3 +592,43 @@ def test_kill_at_every_point_of_a_save_leaves_a_valid_checkpoint(tmp_path: Path)
         store.save(3, {"w": torch.full((4,), 3.0)}, {})
         assert store.newest().frames == 3
         store.close()
+
+
+def test_a_checkpoint_is_superseded_in_one_step(
+    folder: Path, store: CheckpointStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_all(store, 1)
+    store.save(1, state(7.0), {})
+    store.wait()
+    assert first_weight(store.newest().state) == 1.0  # what is there and valid stays
+    store.save(1, state(7.0), {}, supersede=True)
+    store.wait()
+    assert first_weight(store.newest().state) == 7.0
+    assert sorted(path.name for path in folder.iterdir()) == [f"{1:015}", "segments"]
+    rename = os.rename
+
+    def fails(source: Any, target: Any) -> None:
+        if Path(source).name.startswith(".saving-"):
+            raise OSError(errno.EIO, "no")
+        rename(source, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "rename", fails)
+        store.save(1, state(8.0), {}, supersede=True)
+        with pytest.raises(StorageError):
+            store.wait()
+    assert first_weight(store.newest().state) == 7.0
+
+
+@pytest.mark.parametrize("with_new", [False, True])
+def test_a_kill_while_one_is_superseded_loses_none(folder: Path, store: CheckpointStore, with_new: bool) -> None:
+    save_all(store, 1)
+    checkpoint = folder / f"{1:015}"
+    shutil.copytree(checkpoint, folder / f".saving-{1:015}")
+    checkpoint.rename(folder / f".superseded-{1:015}")
+    if with_new:
+        (folder / f".saving-{1:015}").rename(checkpoint)
+    other = CheckpointStore(folder)
+    assert first_weight(other.newest().state) == 1.0
+    assert sorted(path.name for path in folder.iterdir()) == [f"{1:015}", "segments"]
+    other.close()

@@ -18,6 +18,7 @@ from rl2cli.errors import Interrupted, Stopped
 from rl2cli.reporting.view import make_view
 from rl2cli.training.build import build
 from rl2cli.training.digest import digest_of
+from rl2cli.training.evaluation import play_episodes
 from rl2cli.training.session import resume
 
 assert made_up_parts  # registers its environments
@@ -29,6 +30,16 @@ PONG = {
     "total_frames": 192,
 }
 DQN = {"name": "dqn", "buffer_size": 100, "learning_starts": 20, "batch_size": 8}
+
+
+def _interrupt_at_evaluation(patch: pytest.MonkeyPatch) -> None:
+    """Send this process SIGINT when it begins to play the episodes of an evaluation."""
+
+    def interrupted(*arguments: Any) -> Any:
+        signal.raise_signal(signal.SIGINT)
+        return play_episodes(*arguments)
+
+    patch.setattr("rl2cli.training.evaluation.play_episodes", interrupted)
 
 
 def _parts(run: Path) -> dict[str, str]:
@@ -100,11 +111,12 @@ def test_a_rollout_is_not_gone_on_with_after_a_signal(tmp_path: Path, monkeypatc
     assert saved <= 16 * 4  # of a rollout; rows that only reset are no frames
 
 
-def test_the_last_evaluation_is_made_up_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = spec("MadeUpRewards-v0", 256)
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_last_evaluation_is_made_up_for(tmp_path: Path, overlap: bool) -> None:
+    settings = spec("MadeUpRewards-v0", 256, overlap=overlap)
     run = train(tmp_path, settings)
     with pytest.MonkeyPatch.context() as patch:
-        _interrupt_at(patch, InProcessBatch, 33)  # 32 steps of training
+        _interrupt_at_evaluation(patch)
         with pytest.raises(Stopped):
             train(tmp_path, settings, "stopped")
     stopped = tmp_path / "stopped"
