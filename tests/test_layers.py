@@ -17,7 +17,7 @@ import rl2cli
 PACKAGE = Path(rl2cli.__file__).parent
 
 LAYERS = [
-    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment", "cores"},
+    {"errors", "spaces", "options", "text", "trust", "durable", "keys", "segment", "cores", "command"},
     {"envs", "networks", "reporting", "spec", "registry"},
     {"algorithms"},
     {"training"},
@@ -57,6 +57,7 @@ TORCH_FREE = (
 )
 TORCH_FREE_PARTS = (
     "cli",
+    "command",
     "cores",
     "durable",
     "errors",

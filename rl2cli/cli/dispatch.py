@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rl2cli import command as process
 from rl2cli.cli import startup
 from rl2cli.cli.commands import COMMANDS, PLANNED, Command, overview
 from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all
@@ -35,6 +36,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in own
     if debug:
         words.remove("--debug")
+    process.begin(as_json="--json" in own)
     try:
         code = _command(words)
         flush()
@@ -49,6 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         code = report(error, debug=debug, as_json="--json" in own)
         flush_all()
     finally:
+        process.end()
         if collects_garbage:
             gc.enable()
     return code
@@ -117,8 +120,8 @@ def _function(target: str) -> Callable[..., Any]:
 def _completion(words: list[str]) -> int:
     """Answer a shell that asks for completions, or install them; the only time when every command is imported."""
     app = _app(add_completion=True)
-    for command in COMMANDS.values():
-        _add(app, command)
+    for each in COMMANDS.values():
+        _add(app, each)
     sys.argv[1:] = words
     app(prog_name="rl2")
     return 0

@@ -125,6 +125,8 @@ class Summary:
     total_frames: int | None = None
     tensorboard: bool = True
     """Whether the run folder holds TensorBoard files."""
+    inexact: tuple[str, ...] = ()
+    """Why the seed alone does not decide the run; empty where training it again gives the same bits."""
 
     def to_json(self) -> dict[str, object]:
         """Return what `train --json` prints and `summary.json` holds; a number that is not finite becomes None."""
@@ -137,6 +139,8 @@ class Summary:
             "frames_per_second": _finite(self.frames_per_second),
             "evaluation": _evaluation_json(self.evaluation),
             "best": _evaluation_json(self.best, checkpoint=self.best_checkpoint),
+            "exact": not self.inexact,
+            **({"inexact": list(self.inexact)} if self.inexact else {}),
         }
 
 

@@ -21,8 +21,6 @@ PLANNED = {
     ("scale",),
     ("extends",),
     ("checkpoint", "on_storage_error"),
-    ("env", "max_restarts"),
-    ("env", "timeout"),
 }
 """Keys of the design whose feature is not there yet; refused, never ignored."""
 

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rl2cli.errors import RL2Error, Stopped, UsageError
+from rl2cli.errors import NonFiniteError, RL2Error, Stopped, UsageError
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
+from rl2cli.reporting.summary import shown_path
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
 from rl2cli.spec.model import RunSpec
@@ -23,6 +24,7 @@ from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
+from rl2cli.training.nan_report import write_nan_report
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
@@ -206,6 +208,8 @@ class _Session:
             )
             status = trainer.run(stop)
         except RL2Error as error:
+            if isinstance(error, NonFiniteError):
+                self._report_numbers(trainer, error)
             journal.event("failed", trainer.frames, error=error.message)
             raise
         finally:
@@ -289,6 +293,13 @@ class _Session:
         facts.pop("started", None)
         self.folder.write_run_json(facts)
 
+    def _report_numbers(self, trainer: Trainer, error: NonFiniteError) -> None:
+        """Leave `nan_report/`, and let the error name it."""
+        folder = write_nan_report(self.folder.path, trainer, error)
+        if folder is not None:
+            error.hint = f"{error.hint}; " if error.hint else ""
+            error.hint += f"{shown_path(str(folder))} has the tensors and the last steps"
+
     def _finish(self, trainer: Trainer, status: Status) -> Summary:
         rates = trainer.pace.measure(trainer.frames) if hasattr(trainer, "pace") else None
         best = trainer.best
@@ -304,7 +315,10 @@ class _Session:
             best_checkpoint=None if checkpoint is None else str(checkpoint),
             total_frames=self.total_frames,
             tensorboard=self.spec.logging.tensorboard,
+            inexact=tuple(trainer.inexact),
         )
+        if trainer.inexact:
+            self.folder.write_run_json({**read_json(self.folder.run_json), "exact": False})
         self.folder.write_json(self.folder.summary, summary.to_json())
         return summary
 

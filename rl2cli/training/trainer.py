@@ -22,11 +22,14 @@ from rl2cli.training.collector import Collector, OverlappedCollector
 from rl2cli.training.episodes import EpisodeStatistics
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.filming import Filming
+from rl2cli.training.finite import WeightCheck
 from rl2cli.training.journal import Journal
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
 
 OTHER_DEVICE = "the checkpoint is from another kind of device: random numbers start anew, so bits will differ"
+MOST_REASONS = 100
+"""Reasons for not being exact that a checkpoint keeps."""
 HISTORY = 60
 """Mean returns kept for the sparkline."""
 
@@ -84,6 +87,7 @@ class Trainer:
             if actor is None
             else OverlappedCollector(algorithm, env, self.clock, actor)
         )
+        self.weights = WeightCheck(algorithm)
         self.episodes = EpisodeStatistics(env.num_envs)
         self.frames = self.iteration = 0
         self.evaluation_seconds = 0.0
@@ -91,6 +95,8 @@ class Trainer:
         self.evaluation: Evaluation | None = None
         self.best: Evaluation | None = None
         self.saved_frames: int | None = None
+        self.inexact: list[str] = []
+        """Why the seed alone does not decide the run any more; empty where it does."""
         self.return_history: deque[float] = deque(maxlen=HISTORY)
 
     # --- the loop ---
@@ -134,7 +140,9 @@ class Trainer:
         before = time.perf_counter()
         self.frames += rollout.frames
         metrics = self.algorithm.update(trajectories, self.frames)
-        self.clock.learning += time.perf_counter() - before
+        seconds = time.perf_counter() - before
+        self.clock.learning += seconds
+        self.weights.after_update(seconds)
         self.iteration += 1
         if metrics:
             self.metrics = self.metrics | metrics
@@ -145,7 +153,8 @@ class Trainer:
         """Count the episodes that ended, and record and show the run where that is due."""
         rollout = self.collector.rollout
         valid = None if rollout.all_valid else rollout.valid.cpu().numpy()
-        self.episodes.update(rollout.reward.cpu().numpy(), rollout.final_index.tolist(), valid)
+        self.episodes.update(rollout.reward.cpu().numpy(), rollout.final_index.tolist(), valid, rollout.broken_off)
+        self.report_incidents()
         if self.is_due(self.schedule.record_every, self.frames - rollout.frames):
             self.record()
         if self.iteration == 1:
@@ -155,6 +164,15 @@ class Trainer:
             self.journal.speed(self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares})
             self.journal.flush()
             self.view.update(progress)
+
+    def report_incidents(self) -> None:
+        """Tell what happened to environments that the seed does not decide; the run is not exact from there on."""
+        while self.env.incidents:
+            text = self.env.incidents.pop(0)
+            self.inexact.append(f"after {self.frames:,} frames: {text}")
+            self.journal.event("restart", self.frames, text=text)
+            self.journal.flush()
+            self.view.message(text, warning=True)
 
     def is_due(self, every: int, last: int) -> bool:
         """Return whether what happens every so many frames, and at the end, is due, having happened at `last`.
@@ -237,6 +255,7 @@ class Trainer:
         """Save where enough frames have passed, where the policy is the best so far, and at the end."""
         if not (self.is_due(self.schedule.checkpoint_every, self.saved_frames or 0) or is_best or at_end):
             return
+        self.weights.require_finite()  # what is poisoned is never saved
         metadata = self.metadata | {"metrics_offset": self.journal.flush(fsync=True)}
         mean = self.evaluation.mean_return if is_best and self.evaluation is not None else None
         segments = self.algorithm.segments()
@@ -269,6 +288,7 @@ class Trainer:
             "evaluations": self.evaluator.count,
             "evaluation": _evaluation_state(self.evaluation),
             "best": _evaluation_state(self.best),
+            "inexact": self.inexact[-MOST_REASONS:],
             "filmed_up_to": -1 if self.filming is None else self.filming.filmed_up_to,
         }
 
@@ -280,6 +300,7 @@ class Trainer:
         self.algorithm.load_segments(list(segments))
         self.episodes.set_state(state["episodes"])
         self.metrics = state["metrics"]
+        self.inexact = list(state.get("inexact", []))
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
         self.best = Evaluation(**state["best"]) if state["best"] else None
@@ -289,6 +310,7 @@ class Trainer:
         if problem is not None:
             self.reset_environments()
         notes = [] if problem is None else [f"{problem}: they begin anew, so the run goes on, but not exactly"]
+        self.inexact += [f"after {self.frames:,} frames: {note}" for note in notes]
         if moved or not self._set_generators(state["generators"]):
             notes.append(OTHER_DEVICE)
         return notes
