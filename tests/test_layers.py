@@ -215,6 +215,21 @@ def test_nothing_unpickles() -> None:
     assert found == []
 
 
+RUN_CODE = {"rl2cli.reporting.terminal": "os.system('') turns on escape codes in older consoles of Windows"}
+"""Modules with such a call that is no danger, with the reason."""
+
+
+def test_no_code_is_made_of_data() -> None:
+    calls = {"eval", "exec", "compile", "__import__", "yaml.load", "os.system", "os.popen", "runpy.run_path"}
+    found = [
+        f"{module}:{node.lineno} {ast.unparse(node.func)}"
+        for module, path in MODULES.items()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in calls and module not in RUN_CODE
+    ]
+    assert found == []
+
+
 def test_export_lists_are_sorted() -> None:
     found = 0
     for module, path in MODULES.items():

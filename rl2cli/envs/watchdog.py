@@ -69,6 +69,7 @@ class Watchdog:
             cwd=Path(sys.executable).anchor,  # not the current folder, which may be removed
         )
         self._numbers = itertools.count()
+        self._heartbeats: list[SharedHeartbeat] = []
         self._lock = threading.Lock()
         self._can_quit = _leave_on_quit()
         atexit.register(self.close)
@@ -77,6 +78,7 @@ class Watchdog:
         """Watch every call of `adapter` from now to its `close`."""
         heartbeat, number = SharedHeartbeat(adapter.num_envs), next(self._numbers)
         numbers = heartbeat.numbers
+        self._heartbeats.append(heartbeat)
         own = isinstance(adapter, InProcessBatch)
         if isinstance(adapter, InProcessBatch):
             adapter.attach_heartbeat(numbers)
@@ -88,19 +90,21 @@ class Watchdog:
         def close_and_forget() -> None:
             close()
             self._tell(do="forget", number=number)
-            heartbeat.forget_path()
 
         setattr(adapter, "close", close_and_forget)  # noqa: B010  # an attribute of this object, not of its class
         self._tell(do="watch", number=number, limit=limit, path=heartbeat.path)
 
     def close(self) -> None:
-        """Say goodbye to the process."""
+        """End the process: nothing is watched any more."""
         atexit.unregister(self.close)
-        self._tell(do="goodbye")
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        self._process.kill()
+        with contextlib.suppress(OSError):
             if self._process.stdin is not None:
                 self._process.stdin.close()
-            self._process.wait(5)
+        self._process.wait()
+        for heartbeat in self._heartbeats:
+            heartbeat.forget_path()
+        self._heartbeats.clear()
         if self._can_quit:
             faulthandler.unregister(signal.SIGQUIT)
             signal.signal(signal.SIGQUIT, signal.SIG_DFL) if _in_main_thread() else None

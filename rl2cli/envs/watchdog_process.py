@@ -92,7 +92,7 @@ class _Watched:
 
 
 def main(process: int, as_json: bool) -> None:
-    """Watch `process` until it has gone or says goodbye; its requests are lines of JSON on stdin."""
+    """Watch `process` until it has gone, or ends this one; its requests are lines of JSON on stdin."""
     for name in ("SIGINT", "SIGTERM", "SIGQUIT"):  # a terminal's signals are for the process that is watched
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
@@ -114,10 +114,9 @@ def main(process: int, as_json: bool) -> None:
             continue
         if request is None:
             return _died(watched, as_json)
-        if request["do"] == "goodbye":
-            return
         if request["do"] == "watch":
-            watched[request["number"]] = _Watched(request["limit"], request["path"])
+            with contextlib.suppress(OSError):  # it has ended already, before this process was up
+                watched[request["number"]] = _Watched(request["limit"], request["path"])
         else:
             watched.pop(request["number"], None)
 

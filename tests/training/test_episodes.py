@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rl2cli.training.episodes import Episode, EpisodeStatistics
+from rl2cli.training.episodes import WINDOW, Episode, EpisodeStatistics
 
 
 def _rollout(reward: list[list[float]], done: list[list[int]], valid: list[list[int]] | None = None) -> Any:
