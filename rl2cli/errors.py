@@ -50,9 +50,23 @@ class EnvironmentFault(RL2Error):
 
 
 class NonFiniteError(RL2Error):
-    """A number is NaN or infinite; `message` names the tensor, where it came from and the step."""
+    """A number is NaN or infinite; `message` names the tensor, where it came from and the step.
+
+    `tensors` are those it was found in, by name, for the report that a run leaves.
+    """
 
     exit_code = 4
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        hint: str | None = None,
+        place: str | None = None,
+        tensors: Mapping[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, place=place)
+        self.tensors = tensors or {}
 
 
 class StorageError(RL2Error):

@@ -151,6 +151,15 @@ def first_value(space: Space) -> Any:
     return space.start if isinstance(space, spaces.Discrete | spaces.MultiDiscrete) else 0
 
 
+def choices(space: Space) -> Any:
+    """Return how many values each number of a plain space has (an array for MultiDiscrete); None of a Box."""
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.nvec
+    if isinstance(space, spaces.Discrete):
+        return int(space.n)
+    return 2 if isinstance(space, spaces.MultiBinary) else None
+
+
 def action_leaves(space: Space) -> tuple[ActionLeaf, ...]:
     """Return the plain parts of an action space in the order in which the action vector holds them.
 

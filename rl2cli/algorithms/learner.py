@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -115,6 +116,8 @@ class ReplayLearner(nn.Module):
         for batch, index in self._batches(calls):
             report = self._gradient_step(*batch.tensors(), *self._draw_noise(self.rows))
             reports.append(report[:count].clone())
+            if report.is_cpu and not math.isfinite(sum(reports[-1].tolist())):
+                self._check_finite(reports[-1][None], batch)
             if self.options.prioritized:
                 self.buffer.set_priorities(index, report[count:])
         self.updates += calls * self.batches_per_step
@@ -153,8 +156,8 @@ class ReplayLearner(nn.Module):
         reported, errors = self._step(batch, tensors[self._tensors :])
         return torch.cat([torch.stack(list(reported)), errors])
 
-    def _check_finite(self, values: torch.Tensor) -> None:
-        """Raise where a step reported a number [calls, metrics] that is not finite; parameters still are."""
+    def _check_finite(self, values: torch.Tensor, batch: ReplayBatch | None = None) -> None:
+        """Raise where a step of `batch` reported a number [calls, metrics] that is not finite; parameters still are."""
         finite = values.isfinite().all(0).tolist()
         bad = [name for name, good in zip(self.metrics, finite, strict=True) if not good]
         if bad:
@@ -162,6 +165,7 @@ class ReplayLearner(nn.Module):
                 f"{', '.join(bad)} not finite in an update",
                 hint="a lower learning_rate, max_grad_norm or normalize_reward = true often helps; "
                 "the last checkpoint is good",
+                tensors={} if batch is None else batch._asdict(),
             )
 
     def _update_statistics(self, trajectories: Trajectories) -> None:

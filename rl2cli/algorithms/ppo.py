@@ -184,7 +184,7 @@ class PPO(BaseAlgorithm):
             epochs_done += 1
             if options.target_kl is not None and metrics[KL] > 1.5 * options.target_kl:
                 break
-        self._check_finite(batch, metrics, torch.stack(norms).sum().item())
+        self._check_finite(batch, metrics, (torch.stack(norms).sum() + metrics[:KL].sum()).item())
         self._update_statistics(trajectories)
         report = dict(zip(METRICS, metrics.tolist(), strict=True))
         self._adapt_learning_rate(report["loss/kl"])
@@ -280,7 +280,8 @@ class PPO(BaseAlgorithm):
         batch = batch._replace(observation=self._normalize(batch.observation))
         metrics = self._gradient_step(clip_coef, entropy_coef, *batch.tensors())
         if metrics.is_cpu:
-            self._check_finite(batch, metrics, metrics[GRADIENT_NORM].item())
+            values = metrics.tolist()
+            self._check_finite(batch, metrics, sum(values[:KL]) + values[GRADIENT_NORM])
         return metrics
 
     def _step(self, clip_coef: torch.Tensor, entropy_coef: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
@@ -386,9 +387,9 @@ class PPO(BaseAlgorithm):
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
             self.reward_normalizer.update(cut_reward(reward, self.options.clip_reward), done, valid)
 
-    def _check_finite(self, batch: Batch, metrics: torch.Tensor, norm: float) -> None:
-        """Raise where a gradient's `norm` was not finite; the optimiser has left the parameters as they were."""
-        if math.isfinite(norm):
+    def _check_finite(self, batch: Batch, metrics: torch.Tensor, total: float) -> None:
+        """Raise where losses and gradients, in `total`, were not finite; the parameters still are."""
+        if math.isfinite(total):
             return
         values = zip(METRICS, metrics.tolist(), strict=True)
         bad = [name for name, value in values if not math.isfinite(value)] or [METRICS[GRADIENT_NORM]]
@@ -398,6 +399,7 @@ class PPO(BaseAlgorithm):
         raise NonFiniteError(
             f"{', '.join(bad)} not finite in PPO's update{also}",
             hint="a lower learning_rate or normalize_reward = true often helps; the last checkpoint is good",
+            tensors={"observation": batch.observation, "action": batch.action, "value": batch.value, **tensors},
         )
 
     # --- state ---

@@ -116,7 +116,8 @@ class Ring:
         self, done: Array, valid: Array, is_init: Array, breaks: Array | None, final_breaks: Array | None
     ) -> Placement:
         prefix = self.stack - 1
-        starts = np.concatenate([(is_init | ~self.is_open)[None], done | ~valid])  # [T+1, N]
+        begins = is_init | ~self.is_open | ~valid[0]  # the last for environments that were lost
+        starts = np.concatenate([begins[None], done | ~valid])  # [T+1, N]
         present = np.concatenate([valid, ~starts[-1:]])  # [T+1, N]
         leads = starts & present if prefix else np.zeros_like(present)
         if breaks is not None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from rl2cli import command as process
 from rl2cli.cli import startup
 from rl2cli.cli.commands import COMMANDS, GROUPS, PLANNED, Command, overview
 from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all, note
@@ -37,6 +38,7 @@ def run(arguments: Sequence[str]) -> int:
     debug = "--debug" in own
     if debug:
         words.remove("--debug")
+    process.begin(as_json="--json" in own)
     try:
         code = _command(words)
         flush()
@@ -52,6 +54,7 @@ def run(arguments: Sequence[str]) -> int:
         flush_all()
     finally:
         startup.SIGNALS_AT_ONCE.end()
+        process.end()
         if collects_garbage:
             gc.enable()
     return code
@@ -152,12 +155,12 @@ def _completion(words: list[str]) -> int:
     """Answer a shell that asks for completions, or install them; the only time when every command is imported."""
     app = _app(add_completion=True)
     groups = {name: _app() for name in GROUPS}
-    for command in COMMANDS.values():
-        group, _, rest = command.name.partition("-")
-        if command.listed and command.name not in GROUPS:
-            _add(app, command)
+    for each in COMMANDS.values():
+        group, _, rest = each.name.partition("-")
+        if each.listed and each.name not in GROUPS:
+            _add(app, each)
         if group in GROUPS and rest:
-            _add(groups[group], command._replace(name=rest))
+            _add(groups[group], each._replace(name=rest))
     for name, inner in groups.items():
         app.add_typer(inner, name=name)
     sys.argv[1:] = words

@@ -9,9 +9,10 @@ from rl2cli.cli.found_run import find
 from rl2cli.cli.output import emit, emit_json
 from rl2cli.reporting.figures import count, duration, rate, significant
 from rl2cli.results.run_record import RunRecord
-from rl2cli.results.values import table
+from rl2cli.results.values import table, text
 
 LAST_EVALUATIONS = 20
+LAST_REASONS = 5
 
 
 def show_run(where: str, *, as_json: bool) -> None:
@@ -22,7 +23,7 @@ def show_run(where: str, *, as_json: bool) -> None:
         emit_json({**found, "run": run.facts, "summary": run.summary, "evaluations": run.evaluations})
         return
     lines = [f"run          {run.path}", f"status       {_status(run)}"]
-    lines += [*_progress(run), *_origin(run), *_best(run)]
+    lines += [*_progress(run), *_origin(run), *_best(run), *_exactness(run)]
     if checkpoints := run.checkpoints():
         lines.append(f"checkpoints  {', '.join(map(count, checkpoints))}")
     emit("\n".join([*lines, *_table(run.evaluations)]))
@@ -68,6 +69,13 @@ def _best(run: RunRecord) -> list[str]:
     checkpoint = table(run.summary.get("best")).get("checkpoint")
     where = f", {checkpoint}" if isinstance(checkpoint, str) and run.state not in ("running", "killed") else ""
     return [f"best         {significant(run.best.mean_return)} at {count(run.best.frames)} frames{where}"]
+
+
+def _exactness(run: RunRecord) -> list[str]:
+    reasons = [text(reason) for reason in run.summary.get("inexact") or () if isinstance(reason, str)]
+    if not reasons and run.facts.get("exact") is not False:
+        shown = reasons[-LAST_REASONS:] or ["an environment was started anew"]
+    return [f"{'not exact' if index == 0 else '':<13}{reason}" for index, reason in enumerate(shown)]
 
 
 def _table(evaluations: list[dict[str, Any]]) -> list[str]:

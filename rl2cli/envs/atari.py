@@ -174,9 +174,9 @@ class AtariAdapter(BaseEnvAdapter):
             seeds[index] = episode_seed(int(self._base_seeds[index]), int(self._series[index]))
         try:
             observation, info = self._env.reset(seed=seeds[chosen], options={"reset_mask": chosen})
+            self._buffers.observation.write_batch(observation)
         except Exception as error:
             raise self._fault("reset", error) from error
-        self._buffers.observation.write_batch(observation)
         self._lives[...] = info["lives"]
         self._began[seeded] = self._dropped + len(self._log)
 
@@ -184,10 +184,10 @@ class AtariAdapter(BaseEnvAdapter):
         """Take one step in every game; the buffers and lives show what came of it."""
         try:
             observation, reward, terminated, truncated, info = self._env.step(actions.astype(np.int32))
+            self._buffers.observation.write_batch(observation)
         except Exception as error:
             raise self._fault("step", error) from error
         buffers = self._buffers
-        buffers.observation.write_batch(observation)
         buffers.reward[...] = reward
         buffers.terminated[...] = terminated
         buffers.truncated[...] = truncated

@@ -36,6 +36,9 @@ class Step:
     """[N] bool: learning takes this step as the episode's end, though the episode goes on; None where it never does."""
     info: dict[str, Any] = field(default_factory=dict)
     """`action_mask` [N, A] bool where the environment has one; anything else is the backend's own."""
+    cut: torch.Tensor | None = None
+    """[N] bool: the environment was lost, so its episode ended, truncated, with the step before, whose observation is
+    its last; `observation` is a new episode's first, and the row is no frame. None where none was."""
 
 
 class BaseEnvAdapter(ABC):
@@ -61,6 +64,8 @@ class BaseEnvAdapter(ABC):
     """How running episodes are restored: replaying seed and actions, the backend's own state, or not at all."""
     steps_elsewhere: bool = False
     """Whether a step leaves Python to others meanwhile: native threads or other processes do the work."""
+    watches_itself: bool = False
+    """Whether it finds out by itself that an environment hangs; any other one is watched from outside by a command."""
     has_action_mask: bool = False
     frame_skip: int = 1
     """Frames of the simulator in one step; shown beside the run's frames."""
@@ -86,6 +91,8 @@ class BaseEnvAdapter(ABC):
         self.num_envs = num_envs
         self.device = torch.device(device)
         self.render_mode = render_mode
+        self.incidents: list[str] = []
+        """What happened to environments that ends a run's exactness, in words; whoever reports it takes it out."""
 
     @classmethod
     def select(cls, options: BaseOptions, num_envs: int) -> type[BaseEnvAdapter]:

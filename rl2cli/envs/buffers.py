@@ -10,20 +10,28 @@ import numpy as np
 import torch
 
 from rl2cli.envs.base import Step
-from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import Observation
 from rl2cli.spaces import (
     Array,
     LeafPath,
     Space,
     array_dtype,
+    choices,
     counts_from_elsewhere,
     first_value,
     leaf_shape,
     observation_leaves,
 )
+from rl2cli.text import shortened
 
 Layout: TypeAlias = "dict[str, tuple[tuple[int, ...], np.dtype[Any]]]"
+
+
+_EVERY = slice(None)
+
+
+class BrokenContractError(ValueError):
+    """A value that an environment gave is not what its spaces say; the message says which and how."""
 
 
 def step_layout(space: Space, num_envs: int, mask_width: int) -> Layout:
@@ -47,6 +55,37 @@ def step_layout(space: Space, num_envs: int, mask_width: int) -> Layout:
     return layout
 
 
+class _Leaf:
+    """A plain part of an observation, and the array [N, *shape] that it is written into."""
+
+    def __init__(self, path: LeafPath, space: Space, array: Array) -> None:
+        self.path, self.array = path, array
+        self.name = ".".join(["observation", *map(str, path)])
+        self.start = first_value(space) if counts_from_elsewhere(space) else None
+        self.sizes = choices(space)
+
+    def checked(self, raw: Any, shape: tuple[int, ...], rows: Array | slice = _EVERY) -> Any:
+        """Return this part of `raw`, counted from 0; its values count in `rows` alone."""
+        try:
+            value = np.asarray(_at(raw, self.path))
+        except (KeyError, IndexError, TypeError) as error:
+            raise BrokenContractError(f"{self.name} is missing, got {type(raw).__name__}") from error
+        except ValueError as error:
+            raise BrokenContractError(f"{self.name} is no array: {error}") from error
+        if value.shape != shape:
+            raise BrokenContractError(f"{self.name} has shape {value.shape}, its space says {shape}")
+        if value.dtype.kind not in ("fiub" if self.array.dtype.kind == "f" else "iub"):
+            raise BrokenContractError(f"{self.name} has dtype {value.dtype}, its space says {self.array.dtype}")
+        if self.sizes is not None:
+            counted = value if self.start is None else value - self.start
+            if _any((counted < 0) | (counted >= self.sizes), rows):
+                raise BrokenContractError(f"{self.name} is outside its space: {_shown(value)}")
+            return counted
+        if self.array.dtype == np.uint8 != value.dtype and _any((value < 0) | (value > 255), rows):
+            raise BrokenContractError(f"{self.name} is outside its space, 0 to 255: {_shown(value)}")
+        return value
+
+
 class ObservationBuffer:
     """Observations [N, *obs] of N environments, written one at a time.
 
@@ -57,30 +96,42 @@ class ObservationBuffer:
 
     def __init__(self, space: Space, arrays: Sequence[Array]) -> None:
         self.arrays = list(arrays)
-        self._leaves: list[tuple[LeafPath, Array, Any]] = []
-        for (path, leaf), array in zip(observation_leaves(space), arrays, strict=True):
-            self._leaves.append((path, array, first_value(leaf) if counts_from_elsewhere(leaf) else None))
-        path, array, start = self._leaves[0]
-        self._plain = array if path == () and start is None else None
-        self.tensors: Observation = _nest([(path, torch.from_numpy(array)) for path, array, _ in self._leaves])
+        self._leaves = [_Leaf(path, leaf, a) for (path, leaf), a in zip(observation_leaves(space), arrays, strict=True)]
+        first = self._leaves[0]
+        self._plain = first.array if first.path == () and first.sizes is None else None
+        self._row_shape = first.array.shape[1:]
+        self.tensors: Observation = _nest([(leaf.path, torch.from_numpy(leaf.array)) for leaf in self._leaves])
 
     def write(self, index: int, raw: Any) -> None:
-        """Copy one environment's observation into row `index`."""
-        if self._plain is not None:
-            self._plain[index] = raw
-            return
-        for path, array, start in self._leaves:
-            value = _at(raw, path)
-            array[index] = value if start is None else value - start
+        """Copy one environment's observation into row `index`.
 
-    def write_batch(self, raw: Any) -> None:
-        """Copy the observations of all environments."""
-        if self._plain is not None:
-            self._plain[...] = raw
+        Raises:
+            BrokenContractError: It has not the shapes and kinds of the space, or leaves a space of whole numbers.
+        """
+        plain = self._plain
+        if (
+            plain is not None
+            and raw.__class__ is np.ndarray
+            and raw.dtype == plain.dtype
+            and raw.shape == self._row_shape
+        ):
+            plain[index] = raw
             return
-        for path, array, start in self._leaves:
-            value = _at(raw, path)
-            array[...] = value if start is None else value - start
+        for leaf in self._leaves:
+            leaf.array[index] = leaf.checked(raw, leaf.array.shape[1:])
+
+    def write_batch(self, raw: Any, rows: Array | slice = _EVERY) -> None:
+        """Copy the observations of all environments, those in `rows` [N] bool with values that count.
+
+        Raises:
+            BrokenContractError: See `write`.
+        """
+        plain = self._plain
+        if plain is not None and raw.__class__ is np.ndarray and raw.dtype == plain.dtype and raw.shape == plain.shape:
+            plain[...] = raw
+            return
+        for leaf in self._leaves:
+            leaf.array[...] = leaf.checked(raw, leaf.array.shape, rows)
 
     def hash(self, index: int) -> Array:
         """Return the sha256 of the observation in row `index`, [32] uint8."""
@@ -92,20 +143,6 @@ class ObservationBuffer:
     def hashes(self) -> Array:
         """Return the sha256 of every observation, [N, 32] uint8."""
         return np.stack([self.hash(index) for index in range(len(self.arrays[0]))])
-
-    def check(self, raw: Any, who: str, batch: bool = False) -> None:
-        """Raise an EnvironmentFault if an observation, or a batch of N, has not the shapes and kinds of the space."""
-        for path, array, _ in self._leaves:
-            name = ".".join(["observation", *map(str, path)])
-            try:
-                value = np.asarray(_at(raw, path))
-            except (KeyError, IndexError, TypeError) as error:
-                raise EnvironmentFault(f"{who}: {name} is missing, got {type(raw).__name__}") from error
-            expected = array.shape if batch else array.shape[1:]
-            if value.shape != expected:
-                raise EnvironmentFault(f"{who}: {name} has shape {value.shape}, its space says {expected}")
-            if value.dtype.kind not in ("fiub" if array.dtype.kind == "f" else "iub"):
-                raise EnvironmentFault(f"{who}: {name} has dtype {value.dtype}, its space says {array.dtype}")
 
 
 def allocate_buffers(space: Space, num_envs: int, mask_width: int) -> StepBuffers:
@@ -144,6 +181,14 @@ class StepBuffers:
         reward, terminated, truncated = self._tensors
         final = self.final.tensors if ended else None
         return Step(self.observation.tensors, reward, terminated, truncated, final, info=self.info())
+
+
+def _any(bad: Array, rows: Array | slice) -> bool:
+    return bool(np.atleast_1d(bad)[rows].any())
+
+
+def _shown(value: Array) -> str:
+    return shortened(" ".join(str(value).split()), 60)
 
 
 def _at(raw: Any, path: LeafPath) -> Any:

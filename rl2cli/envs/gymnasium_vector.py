@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,7 +10,7 @@ import torch
 
 from rl2cli.envs import numpy_state
 from rl2cli.envs.base import BaseEnvAdapter, Step
-from rl2cli.envs.buffers import allocate_buffers
+from rl2cli.envs.buffers import BrokenContractError, allocate_buffers
 from rl2cli.envs.gymnasium_make import make
 from rl2cli.envs.gymnasium_options import GymnasiumOptions
 from rl2cli.envs.masks import as_mask, find_mask, without_mask
@@ -90,30 +91,37 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
                 hint='write vectorization = "single" under [env]',
             )
         try:
-            raw, info = self._env.reset(seed=None if seed is None else joint_seed(np.asarray(seed)))
+            answer = self._env.reset(seed=None if seed is None else joint_seed(np.asarray(seed)))
         except Exception as error:
             raise self._fault("reset", error) from error
         self._forget()
-        self._buffers.observation.check(raw, self.options.id, batch=True)
-        self._show(raw, info)
+        try:
+            self._show(*_taken_apart("reset", answer, 2))
+        except BrokenContractError as error:
+            raise self._broken("reset", error) from error
         return self._buffers.observation.tensors, self._buffers.info()
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
         actions = to_backend_batch(self.action_space, action_array(action))
         try:
-            raw, reward, terminated, truncated, info = self._env.step(actions)
+            answer = self._env.step(actions)
         except Exception as error:
             raise self._fault("step", error) from error
         self._steps += 1
+        try:
+            return self._stored(*_taken_apart("step", answer, 5))
+        except BrokenContractError as error:
+            raise self._broken("step", error) from error
+
+    def _stored(self, raw: Any, reward: Any, terminated: Any, truncated: Any, info: dict[str, Any]) -> Step:
+        """Return what the environment answered to a step, in the buffers."""
         # Copies into arrays that tensors already view are cheaper than new tensors over the backend's arrays.
         buffers = self._buffers
-        if self._steps == 1:
-            self._check_first(raw, {"reward": reward, "terminated": terminated, "truncated": truncated})
         self._show(raw, info)
-        buffers.reward[...] = reward
-        buffers.terminated[...] = terminated
-        buffers.truncated[...] = truncated
+        buffers.reward[...] = self._vector("reward", reward, "fiub")
+        buffers.terminated[...] = self._vector("terminated", terminated, "b")
+        buffers.truncated[...] = self._vector("truncated", truncated, "b")
         done = buffers.terminated | buffers.truncated
         step = buffers.step(bool(np.count_nonzero(done)))
         self._finish(step, done, raw, info)
@@ -186,19 +194,23 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
             return
         given = info.get("final_obs")
         if given is None:
-            raise EnvironmentFault(f"{self.options.id}: an episode ended and info['final_obs'] is missing")
+            raise BrokenContractError("an episode ended and info['final_obs'] is missing")
         if isinstance(given, np.ndarray) and given.dtype == np.object_:  # one object per environment
             for index in np.flatnonzero(done):
                 self._buffers.final.write(int(index), given[index])
         else:
-            self._buffers.final.write_batch(given)
+            self._buffers.final.write_batch(given, done)
 
     def _finish_disabled(self, step: Step, done: Array, raw: Any, info: dict[str, Any]) -> None:
         if step.final_observation is None:
             return
         self._buffers.final.write_batch(raw)
         before = None if self._buffers.action_mask is None else self._buffers.action_mask.copy()
-        self._show(*self._env.reset(options={"reset_mask": done.copy()}))
+        try:
+            answer = self._env.reset(options={"reset_mask": done.copy()})
+        except Exception as error:
+            raise self._fault("reset", error) from error
+        self._show(*_taken_apart("reset", answer, 2))
         if before is not None and self._buffers.action_mask is not None:
             self._buffers.action_mask[~done] = before[~done]
 
@@ -207,13 +219,16 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         if self._buffers.action_mask is not None:
             self._buffers.action_mask[...] = as_mask(find_mask(raw, info), self.action_space, (self.num_envs,))
 
-    def _check_first(self, raw: Any, vectors: dict[str, Any]) -> None:
-        self._buffers.observation.check(raw, self.options.id, batch=True)
-        for name, values in vectors.items():
-            if np.shape(values) != (self.num_envs,):
-                raise EnvironmentFault(
-                    f"{self.options.id}: {name} has shape {np.shape(values)}, not ({self.num_envs},)"
-                )
+    def _vector(self, name: str, values: Any, kinds: str) -> Any:
+        """Return `values` [N] of a step, after checking that they are that."""
+        if np.shape(values) != (self.num_envs,):
+            raise BrokenContractError(f"{name} has shape {np.shape(values)}, not ({self.num_envs},)")
+        if np.asarray(values).dtype.kind not in kinds:
+            raise BrokenContractError(f"{name} has dtype {np.asarray(values).dtype}")
+        return values
+
+    def _broken(self, method: str, problem: BrokenContractError) -> EnvironmentFault:
+        return EnvironmentFault(f"{self._who()}: {problem}, in {method} (after {self._steps} steps)")
 
     def _forget(self) -> None:
         self._steps = 0
@@ -221,9 +236,21 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
 
     def _fault(self, method: str, error: Exception) -> EnvironmentFault:
         return EnvironmentFault(
-            f"{self.options.id} (environments 0 to {self.num_envs - 1}) raised {type(error).__name__} in {method}: "
-            f"{error} (after {self._steps} steps)"
+            f"{self._who()} raised {type(error).__name__} in {method}: {error} (after {self._steps} steps)"
         )
+
+    def _who(self) -> str:
+        return f"{self.options.id} (environments 0 to {self.num_envs - 1})"
+
+
+def _taken_apart(method: str, answer: Any, count: int) -> Any:
+    """Return what `method` gave, after checking that it is `count` values."""
+    if not isinstance(answer, tuple | list) or len(answer) != count:
+        got = f"{len(answer)} values" if isinstance(answer, tuple | list) else type(answer).__name__
+        raise BrokenContractError(f"{method} should return {count} values, got {got}")
+    if not isinstance(answer[-1], Mapping):
+        raise BrokenContractError(f"info should be a dict, got {type(answer[-1]).__name__}")
+    return answer
 
 
 def _always(action: Any) -> bool:

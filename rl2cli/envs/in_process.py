@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
 from rl2cli.envs.base import BaseEnvAdapter, Step, is_stacked
-from rl2cli.envs.buffers import StepBuffers, step_layout
+from rl2cli.envs.buffers import BrokenContractError, ObservationBuffer, StepBuffers, step_layout
+from rl2cli.envs.heartbeat import Numbers, new_heartbeat
 from rl2cli.envs.masks import as_mask, find_mask, without_mask
 from rl2cli.envs.seeding import episode_seed
+from rl2cli.envs.watchdog_process import ENVIRONMENT, HEADER, METHOD, METHODS, STEP, STEPS, TICKS
 from rl2cli.errors import EnvironmentFault, RL2Error
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
@@ -25,7 +27,10 @@ from rl2cli.spaces import (
     observation_space,
     to_backend_rows,
 )
+from rl2cli.text import shortened
 
+_NUMBERS = frozenset((float, int, np.float64, np.float32))
+"""Types of most rewards; others are looked at more closely."""
 _TRIM = 1024
 """Logged steps after which those of finished episodes are dropped, at first."""
 
@@ -60,7 +65,7 @@ class InProcessBatch(BaseEnvAdapter):
         modes = [render_mode, *[None] * (num_envs - 1)]
         self._envs = [adapter(options, num_envs=1, device=device, render_mode=mode) for mode in modes]
         self._first_index = first_index
-        self._checked = False
+        self._beat = new_heartbeat(num_envs, first_index)
         self._base_seeds = [0] * num_envs
         self._episodes = [0] * num_envs
         self._began = [0] * num_envs  # number of the step that was each episode's first
@@ -71,7 +76,8 @@ class InProcessBatch(BaseEnvAdapter):
 
     def setup(self) -> None:
         """Set up every environment and declare their common spaces."""
-        for env in self._envs:
+        for index, env in enumerate(self._envs):
+            self._beat[ENVIRONMENT] = self._first_index + index
             env.setup()
         first = self._envs[0]
         self._raw_space = without_mask(first.observation_space)
@@ -96,6 +102,11 @@ class InProcessBatch(BaseEnvAdapter):
         """Space of an observation as the environments give it, without its mask."""
         return self._raw_space
 
+    def attach_heartbeat(self, numbers: Numbers) -> None:
+        """Write what it does into `numbers`, a heartbeat of as many environments, from now on."""
+        numbers[ENVIRONMENT:] = self._beat[ENVIRONMENT:]
+        self._beat = numbers
+
     def attach(self, arrays: dict[str, Array]) -> None:
         """Write into `arrays`, named and shaped as `step_layout` says, from now on."""
         self._buffers = StepBuffers(self._raw_space, arrays)
@@ -116,8 +127,8 @@ class InProcessBatch(BaseEnvAdapter):
         ended, self._last_picture = False, None
         for index, row in enumerate(to_backend_rows(self.action_space, actions)):
             ended |= self._step(index, row)
-        self._checked = True
         self._log.append(actions)
+        self._beat[STEPS] = self._dropped + len(self._log)
         if len(self._log) >= self._trim_at:
             self._trim()
         return self._buffers.step(ended)
@@ -160,7 +171,7 @@ class InProcessBatch(BaseEnvAdapter):
         if self.resume == "state":
             for index in range(self.num_envs):
                 self._episodes[index] = int(state["episode"][index])
-                self._show(index, *self._call(index, "set_state", state["environments"][str(index)]))
+                self._show(index, "set_state", *self._call(index, "set_state", state["environments"][str(index)]))
         else:
             self._replay(state)
         for index in range(self.num_envs):
@@ -178,25 +189,27 @@ class InProcessBatch(BaseEnvAdapter):
 
     def _step(self, index: int, action: Any) -> bool:
         env = self._envs[index]
+        self._beat[ENVIRONMENT] = self._first_index + index
         try:
-            raw, reward, terminated, truncated, info = env.step(env.get_action(action))
-            raw = env.get_observation(raw)
+            answer = env.step(env.get_action(action))
         except Exception as error:
             raise self._fault(index, "step", error) from error
+        raw, reward, terminated, truncated, info = self._taken_apart(index, "step", answer, 5)
+        raw = self._translated(index, "step", raw)
+        if terminated.__class__ is not bool or truncated.__class__ is not bool or reward.__class__ not in _NUMBERS:
+            self._check(index, reward, (terminated, truncated))
         buffers = self._buffers
-        if not self._checked:
-            self._check_first(index, raw, reward, (terminated, truncated))
         buffers.reward[index] = reward
         buffers.terminated[index] = terminated
         buffers.truncated[index] = truncated
         if terminated or truncated:
-            buffers.final.write(index, raw)
+            self._write(buffers.final, index, "step", raw)
             if index == 0 and self.render_mode == "rgb_array":
                 self._last_picture = np.array(self._draw())
             self._began[index] = self._dropped + len(self._log) + 1
             self._begin(index, self._episodes[index] + 1)
             return True
-        self._show(index, raw, info)
+        self._show(index, "step", raw, info)
         return False
 
     def _draw(self) -> Array:
@@ -215,22 +228,55 @@ class InProcessBatch(BaseEnvAdapter):
         if episode == 0:
             self._began[index] = self._dropped + len(self._log)
         self._episodes[index] = episode
-        raw, info = self._call(index, "reset", episode_seed(self._base_seeds[index], episode))
-        self._buffers.observation.check(raw, self._who(index))
-        self._show(index, raw, info)
+        seed = episode_seed(self._base_seeds[index], episode)
+        self._beat[HEADER + index], self._beat[HEADER + self.num_envs + index] = self._began[index], seed
+        raw, info = self._call(index, "reset", seed)
+        self._show(index, "reset", raw, info)
 
-    def _show(self, index: int, raw: Any, info: dict[str, Any]) -> None:
-        self._buffers.observation.write(index, raw)
+    def _show(self, index: int, method: str, raw: Any, info: dict[str, Any]) -> None:
+        self._write(self._buffers.observation, index, method, raw)
         if self._buffers.action_mask is not None:
-            self._buffers.action_mask[index] = as_mask(find_mask(raw, info), self.action_space, ())
+            try:
+                self._buffers.action_mask[index] = as_mask(find_mask(raw, info), self.action_space, ())
+            except BrokenContractError as error:
+                raise self._broken(index, method, error) from error
+
+    def _write(self, into: ObservationBuffer, index: int, method: str, raw: Any) -> None:
+        """Copy an observation into row `index`."""
+        try:
+            into.write(index, raw)
+        except BrokenContractError as error:
+            raise self._broken(index, method, error) from error
 
     def _call(self, index: int, method: str, argument: Any) -> tuple[Any, dict[str, Any]]:
-        env = self._envs[index]
+        """Return the observation and info of a backend's `method`."""
+        beat, before = self._beat, self._beat[METHOD]
+        beat[METHOD], beat[ENVIRONMENT] = METHODS.index(method), self._first_index + index
         try:
-            raw, info = getattr(env, method)(argument)
-            return env.get_observation(raw), info
+            answer = getattr(self._envs[index], method)(argument)
         except Exception as error:
             raise self._fault(index, method, error) from error
+        raw, info = self._taken_apart(index, method, answer, 2)
+        if not isinstance(info, Mapping):
+            raise self._broken(index, method, BrokenContractError(f"info should be a dict, got {_brief(info)}"))
+        beat[METHOD] = before
+        return self._translated(index, method, raw), dict(info)
+
+    def _translated(self, index: int, method: str, raw: Any) -> Any:
+        try:
+            return self._envs[index].get_observation(raw)
+        except Exception as error:
+            raise self._fault(index, method, error) from error
+
+    def _taken_apart(self, index: int, method: str, answer: Any, count: int) -> Any:
+        """Return what `method` gave, after checking that it is `count` values."""
+        if answer.__class__ is tuple and len(answer) == count:
+            return answer
+        values = f"{len(answer)} values" if isinstance(answer, tuple | list) else _brief(answer)
+        names = "observation, reward, terminated, truncated, info" if count == 5 else "observation, info"
+        if isinstance(answer, list) and len(answer) == count:
+            return tuple(answer)
+        raise self._broken(index, method, BrokenContractError(f"{method} should return {names}, got {values}"))
 
     def _replay(self, state: dict[str, Any]) -> None:
         lengths, logged = np.asarray(state["length"]), np.asarray(state["actions"])
@@ -240,10 +286,15 @@ class InProcessBatch(BaseEnvAdapter):
             self._begin(index, int(state["episode"][index]))
             self._began[index] = longest - len(actions)
             log[self._began[index] :, index] = actions
+            self._beat[METHOD] = STEP
             for action in to_backend_rows(self.action_space, actions):
+                self._beat[TICKS] += 1
                 if self._step(index, action):
                     raise EnvironmentFault(f"{self._who(index)} ended its episode early when it was replayed")
         self._log = list(log)
+        for index in range(self.num_envs):
+            self._beat[HEADER + index] = self._began[index]
+        self._beat[STEPS] = longest
 
     def _actions_of(self, index: int) -> list[Array]:
         return [actions[index] for actions in self._log[self._began[index] - self._dropped :]]
@@ -254,14 +305,12 @@ class InProcessBatch(BaseEnvAdapter):
         self._dropped += unused
         self._trim_at = 2 * len(self._log) + _TRIM
 
-    def _check_first(self, index: int, raw: Any, reward: Any, flags: tuple[Any, Any]) -> None:
-        who = self._who(index)
-        self._buffers.observation.check(raw, who)
+    def _check(self, index: int, reward: Any, flags: tuple[Any, Any]) -> None:
         if np.shape(reward) != () or np.asarray(reward).dtype.kind not in "fiub":
-            raise EnvironmentFault(f"{who}: reward should be a number, got {reward!r}")
+            raise self._broken(index, "step", BrokenContractError(f"reward should be a number, got {_brief(reward)}"))
         for name, flag in zip(("terminated", "truncated"), flags, strict=True):
             if not isinstance(flag, bool | np.bool_):
-                raise EnvironmentFault(f"{who}: {name} should be a bool, got {flag!r}")
+                raise self._broken(index, "step", BrokenContractError(f"{name} should be a bool, got {_brief(flag)}"))
 
     def _who(self, index: int) -> str:
         return f"environment {index + self._first_index}"
@@ -269,12 +318,24 @@ class InProcessBatch(BaseEnvAdapter):
     def _fault(self, index: int, method: str, error: Exception) -> RL2Error:
         if isinstance(error, RL2Error):
             return error
-        seed = episode_seed(self._base_seeds[index], self._episodes[index])
-        step = self._dropped + len(self._log) - self._began[index]
         return EnvironmentFault(
-            f"{self._who(index)} raised {type(error).__name__} in {method}: {error} "
-            f"(episode seed {seed}, after {step} steps of the episode)"
+            f"{self._who(index)} raised {type(error).__name__} in {method}: {error} ({self._when(index)})"
         )
+
+    def _broken(self, index: int, method: str, problem: BrokenContractError) -> EnvironmentFault:
+        return EnvironmentFault(f"{self._who(index)}: {problem}, in {method} ({self._when(index)})")
+
+    def _when(self, index: int) -> str:
+        seed = episode_seed(self._base_seeds[index], self._episodes[index])
+        steps = max(0, self._dropped + len(self._log) - self._began[index])
+        return f"episode seed {seed}, after {steps} steps of the episode"
+
+
+def _brief(value: Any) -> str:
+    try:
+        return shortened(" ".join(repr(value).split()), 80)
+    except Exception:  # of the environment's own `__repr__`
+        return type(value).__name__
 
 
 def join_states(states: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from rl2cli.command import current
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.in_process import InProcessBatch
 from rl2cli.envs.selection import select_adapter, spec_of
@@ -47,6 +48,10 @@ def make_env_adapter(
     except Exception as error:
         adapter.close()
         raise EnvironmentFault(f"{spec.backend} could not be set up: {type(error).__name__}: {error}") from error
+    if current() is not None and not adapter.watches_itself:
+        from rl2cli.envs.watchdog import watch_over
+
+        watch_over(adapter, spec.timeout)
     return adapter
 
 
@@ -60,5 +65,13 @@ def _build(
     if processes:
         from rl2cli.envs.workers import WorkerBatch
 
-        return WorkerBatch(chosen, options, num_envs=num_envs, workers=processes, render_mode=render_mode)
+        return WorkerBatch(
+            chosen,
+            options,
+            num_envs=num_envs,
+            workers=processes,
+            render_mode=render_mode,
+            time_limit=spec.timeout,
+            max_restarts=spec.max_restarts,
+        )
     return InProcessBatch(chosen, options, num_envs=num_envs, device=device, render_mode=render_mode)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from rl2cli.errors import EnvironmentFault
+from rl2cli.envs.buffers import BrokenContractError
 from rl2cli.keys import ACTION_MASK
 from rl2cli.spaces import Array, Space, mask_width
 
@@ -33,12 +33,12 @@ def as_mask(found: Any, action_space: Space, leading: tuple[int, ...]) -> Array:
     """Return a mask as bool [*leading, A].
 
     Raises:
-        EnvironmentFault: There is none, or its size is not the number of choices of `action_space`.
+        BrokenContractError: There is none, or its size is not the number of choices of `action_space`.
     """
     expected = (*leading, mask_width(action_space))
     if found is None:
-        raise EnvironmentFault("the environment gave an action_mask before, and now gives none")
+        raise BrokenContractError("the environment gave an action_mask before, and now gives none")
     mask = np.concatenate(found, axis=-1) if isinstance(found, tuple) else np.asarray(found)
     if mask.shape != expected:
-        raise EnvironmentFault(f"action_mask has shape {mask.shape}, the action space says {expected}")
+        raise BrokenContractError(f"action_mask has shape {mask.shape}, the action space says {expected}")
     return mask.astype(np.bool_)

@@ -16,8 +16,10 @@ import numpy as np
 import torch
 
 from rl2cli.envs.buffers import Layout
+from rl2cli.envs.heartbeat import Numbers, SharedHeartbeat
 from rl2cli.envs.in_process import InProcessBatch
 from rl2cli.envs.shared_memory import SharedArrays
+from rl2cli.envs.watchdog_process import CALLS, METHOD, METHODS, NOTHING, SETUP
 from rl2cli.errors import RL2Error
 from rl2cli.registry import import_target
 from rl2cli.trust import allow_import
@@ -41,6 +43,8 @@ class Assignment:
     render_mode: str | None
     grants: tuple[str, ...]
     """Modules that this user allowed to be imported."""
+    heartbeat: str
+    """Path of the memory in which it says what it does."""
 
 
 @dataclass(frozen=True)
@@ -75,17 +79,24 @@ def _exit_with_parent() -> None:
 
 def _serve(connection: Connection, assignment: Assignment) -> None:
     batch: list[InProcessBatch] = []
-    if not _reply(connection, lambda: batch.append(_build(assignment))):
+    heartbeat = SharedHeartbeat(assignment.stop - assignment.start, assignment.start, assignment.heartbeat)
+    beat = heartbeat.numbers
+    beat[METHOD], beat[CALLS] = SETUP, 1
+    if not _reply(connection, lambda: batch.append(_build(assignment, beat))):
         return
+    beat[METHOD] = NOTHING
     worker = _Worker(connection, assignment, batch[0])
     try:
         while (command := connection.recv_bytes().decode()) != "close":
+            beat[METHOD] = METHODS.index(command) if command in METHODS else NOTHING
             _reply(connection, getattr(worker, command))
+            beat[CALLS] += 1
+            beat[METHOD] = NOTHING
     finally:
         batch[0].close()
 
 
-def _build(assignment: Assignment) -> InProcessBatch:
+def _build(assignment: Assignment, beat: Numbers) -> InProcessBatch:
     allow_import(assignment.grants)
     adapter = import_target(assignment.target, what="adapter")
     batch = InProcessBatch(
@@ -95,6 +106,7 @@ def _build(assignment: Assignment) -> InProcessBatch:
         render_mode=assignment.render_mode,
         first_index=assignment.start,
     )
+    batch.attach_heartbeat(beat)
     batch.setup()
     return batch
 

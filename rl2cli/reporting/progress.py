@@ -127,6 +127,8 @@ class Summary:
     """Whether the run folder holds TensorBoard files."""
     unsaved: str | None = None
     """Why the end of the run is not on the disk, and what is; None where it is."""
+    inexact: tuple[str, ...] = ()
+    """Why the seed alone does not decide the run; empty where training it again gives the same bits."""
 
     def to_json(self) -> dict[str, object]:
         """Return what `train --json` prints and `summary.json` holds; a number that is not finite becomes None."""
@@ -140,6 +142,8 @@ class Summary:
             "evaluation": _evaluation_json(self.evaluation),
             "best": _evaluation_json(self.best, checkpoint=self.best_checkpoint),
             **({} if self.unsaved is None else {"unsaved": self.unsaved}),
+            "exact": not self.inexact,
+            **({"inexact": list(self.inexact)} if self.inexact else {}),
         }
 
 

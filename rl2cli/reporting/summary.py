@@ -35,6 +35,8 @@ def closing_lines(summary: Summary, glyphs: Glyphs) -> list[str]:
         lines.append(f"best        {_best(summary, summary.best, glyphs)}")
     if summary.unsaved is not None:
         lines.append(f"not saved   {summary.unsaved}")
+    if summary.inexact:
+        lines.append(f"not exact   {summary.inexact[-1]}")
     lines.append(f"run         {shown_path(summary.run_dir)}")
     lines += [f"  {command}" for command in _commands(summary)]
     return [glyphs.clean(line) for line in lines]

@@ -20,8 +20,6 @@ from rl2cli.text import shortened
 PLANNED = {
     ("scale",),
     ("extends",),
-    ("env", "max_restarts"),
-    ("env", "timeout"),
 }
 """Keys of the design whose feature is not there yet; refused, never ignored."""
 

@@ -21,6 +21,14 @@ class EnvSpec(Options):
         description="Worker processes that step the environments; 0 steps them in this process; "
         "auto measures the cost of a step before the first frame.",
     )
+    timeout: Annotated[float, Field(gt=0.0, le=1e6)] = Field(
+        300.0, description="Seconds that one environment may take for a step or a reset before it counts as hung."
+    )
+    max_restarts: Annotated[int, Field(ge=0, le=1_000_000)] = Field(
+        3,
+        description="Worker processes that are started anew where one dies or hangs; their episodes are cut, and the "
+        "run is not exact any more.",
+    )
     options: SerializeAsAny[Options] = Field(default_factory=Options, exclude=True)
 
 

@@ -30,7 +30,11 @@ class EpisodeStatistics:
         self.recent: deque[Episode] = deque(maxlen=WINDOW)
 
     def update(
-        self, reward: np.ndarray, ended: Sequence[tuple[int, int]], valid: np.ndarray | None = None
+        self,
+        reward: np.ndarray,
+        ended: Sequence[tuple[int, int]],
+        valid: np.ndarray | None = None,
+        broken_off: Sequence[int] = (),
     ) -> list[Episode]:
         """Take in a rollout and return the episodes that ended in it.
 
@@ -38,7 +42,9 @@ class EpisodeStatistics:
             reward: [T, N] float32.
             ended: The (t, n) of each row that ended an episode, in order of time.
             valid: [T, N] bool, False where a row was no frame; None where all are.
+            broken_off: Environments whose episodes had ended with the rollout before.
         """
+        finished = self._broken_off(broken_off) if broken_off else []
         if valid is None and not ended:  # most of the rollouts of one step
             self.running_return += reward.cumsum(0, np.float64)[-1]
             self.running_length += len(reward)
@@ -46,7 +52,6 @@ class EpisodeStatistics:
         earned = reward if valid is None else np.where(valid, reward, 0.0)
         counted = np.ones(reward.shape, np.int64) if valid is None else valid
         returns, lengths = earned.cumsum(0, np.float64), counted.cumsum(0, np.int64)  # [T, N]
-        finished = []
         for t, n in ended:
             finished.append(
                 Episode(float(self.running_return[n] + returns[t, n]), int(self.running_length[n] + lengths[t, n]))
@@ -55,6 +60,13 @@ class EpisodeStatistics:
         self.running_return += returns[-1]
         self.running_length += lengths[-1]
         self._record(finished)
+        return finished
+
+    def _broken_off(self, environments: Sequence[int]) -> list[Episode]:
+        """Return the running episodes of `environments`, which begin new ones."""
+        begun = [n for n in environments if self.running_length[n]]
+        finished = [Episode(float(self.running_return[n]), int(self.running_length[n])) for n in begun]
+        self.running_return[begun], self.running_length[begun] = 0.0, 0
         return finished
 
     def means(self) -> tuple[float | None, float | None]:

@@ -11,14 +11,17 @@ import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs.base import BaseEnvAdapter, Step
-from rl2cli.errors import EnvironmentFault
+from rl2cli.errors import EnvironmentFault, NonFiniteError
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
 from rl2cli.reporting.progress import Evaluation
+from rl2cli.training.finite import check_observation
 from rl2cli.training.seeding import environment_seeds, make_generator
 from rl2cli.training.signals import StopRequest
 
 MAX_PARALLEL = 128
 """Environments stepped together in an evaluation; more episodes are played one after the other."""
+CHECK_EVERY = 16
+"""Steps between looks at whether observations are finite; returns are looked at where episodes end."""
 MAX_EPISODE_LENGTH = 1_000_000
 """Steps after which an evaluation gives an episode up."""
 
@@ -54,6 +57,7 @@ def play_episodes(
 
     Raises:
         EnvironmentFault: An episode does not end.
+        NonFiniteError: An observation or a return is not finite.
     """
     num_envs = env.num_envs
     quota = np.full(num_envs, episodes // num_envs)
@@ -71,6 +75,8 @@ def play_episodes(
         if elsewhere:
             observation = map_observation(lambda tensor: tensor.to(device), observation)
             mask = None if mask is None else mask.to(device)
+        if steps % CHECK_EVERY == 0:
+            check_observation(observation, "in an evaluation")
         step = env.step(algorithm.act(observation, explore, mask)[ACTION])
         observation, info = step.observation, step.info
         steps += 1
@@ -80,6 +86,8 @@ def play_episodes(
                 check_length(int(lengths.max()))
             continue
         for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
+            if not math.isfinite(returns[n]):
+                raise NonFiniteError(f"environment {n} returned a reward that is not finite, in an evaluation")
             if len(finished[n]) < quota[n]:
                 finished[n].append((returns[n], lengths[n]))
                 remaining -= 1

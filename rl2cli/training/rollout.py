@@ -26,6 +26,7 @@ from rl2cli.keys import (
     map_observation,
 )
 from rl2cli.spaces import allocate
+from rl2cli.training.finite import first_not_finite, is_finite, leaves
 
 
 class Rollout:
@@ -52,8 +53,10 @@ class Rollout:
         self.final_index = self._no_index = torch.zeros(0, 2, dtype=torch.int64, device=device)
         self.final_observation = self._no_final = map_observation(lambda tensor: tensor[:0, 0], self.observation)
         self._finals: list[tuple[int, Observation]] = []
+        self.broken_off: list[int] = []
+        """Environments that were lost in the first step: their episodes ended with the rollout before."""
         self._views = self._fixed_trajectories()
-        observations = [("observation", leaf, 1) for leaf in _leaves(self.observation) if leaf.is_floating_point()]
+        observations = [("observation", leaf, 1) for leaf in leaves(self.observation) if leaf.is_floating_point()]
         self._checked = [("reward", self.reward, 0), *observations]  # the last number: rows before the first step
         self._rows = [_rows(self.observation, t) for t in range(length + 1)]
         self._is_init_rows = self.is_init.unbind(0)
@@ -65,6 +68,7 @@ class Rollout:
         """Start a rollout at `observation` [N, *obs]."""
         _copy(self._rows[0], observation)
         self._finals.clear()
+        self.broken_off = []
         if not self.all_valid:
             self.valid.fill_(True)
             self.all_valid = True
@@ -81,6 +85,8 @@ class Rollout:
             if key not in self._chosen_rows:
                 self._allocate_chosen(key, value)
             self._chosen_rows[key][t].copy_(value)
+        if step.cut is not None:
+            self._cut(t, step.cut.to(self.device))
         _copy(self._rows[t + 1], step.observation)
         self._reward_rows[t].copy_(step.reward)
         terminated, truncated = self._flag_rows[t]
@@ -97,6 +103,21 @@ class Rollout:
             if self.life_lost is None:
                 self.life_lost = torch.zeros_like(self.terminated)
             self.life_lost[t].copy_(step.life_lost)
+
+    def _cut(self, t: int, cut: torch.Tensor) -> None:
+        """Truncate the episodes of the environments `cut` [N] bool, which were lost in step `t`, at the step before."""
+        if t == 0:
+            self.broken_off = cut.nonzero().squeeze(1).tolist()
+            return
+        terminated, truncated = self._flag_rows[t - 1]
+        going_on = cut & ~terminated & ~truncated & self.valid[t - 1]
+        truncated |= going_on
+        if not self._finals or self._finals[-1][0] != t - 1:
+            self._finals.append((t - 1, map_observation(torch.clone, self._rows[t])))
+            return
+        final, last = self._finals[-1][1], self._rows[t]
+        for into, source in zip(leaves(final), leaves(last), strict=True):
+            into[going_on.to(into.device)] = source[going_on].to(into.device)
 
     def finish(self) -> Trajectories:
         """Return the finished rollout; its tensors are overwritten by the next.
@@ -135,6 +156,7 @@ class Rollout:
             "life_lost": None if self.life_lost is None else self.life_lost[:steps],
             "all_valid": self.all_valid,
             "finals": [list(final) for final in self._finals],
+            "broken_off": list(self.broken_off),
         }
 
     def set_state(self, state: dict[str, Any]) -> int:
@@ -153,7 +175,19 @@ class Rollout:
             self.life_lost[:steps].copy_(state["life_lost"])
         self.all_valid = state["all_valid"]
         self._finals[:] = [(t, map_observation(self._own, final)) for t, final in state["finals"]]
+        self.broken_off = list(state["broken_off"])
         return steps
+
+    def last_steps(self, count: int) -> dict[str, Any]:
+        """Return the last `count` steps of the finished rollout by name, with the observation after them."""
+        whole = {ACTION_MASK: self.action_mask, **self.chosen, **self._views}
+        start = max(0, self.length - count)
+        found = {
+            key: map_observation(lambda tensor: tensor[start:], value)
+            for key, value in whole.items()
+            if value is not None
+        }
+        return {**found, FINAL_OBSERVATION: self.final_observation, FINAL_INDEX: self.final_index}
 
     @property
     def frames(self) -> int:
@@ -170,12 +204,12 @@ class Rollout:
             NonFiniteError: Names the tensor, the environment and the frame.
         """
         for name, tensor, shift in self._checked:
-            if not _is_finite(tensor):
-                t, n = _first_not_finite(tensor)[:2]
+            if not is_finite(tensor):
+                t, n = first_not_finite(tensor)[:2]
                 raise self._not_finite(name, max(t - shift, 0), n, frames)
-        for tensor in _leaves(self.final_observation) if self._finals else ():
-            if tensor.is_floating_point() and not _is_finite(tensor):
-                t, n = self.final_index[_first_not_finite(tensor)[0]].tolist()
+        for tensor in leaves(self.final_observation) if self._finals else ():
+            if tensor.is_floating_point() and not is_finite(tensor):
+                t, n = self.final_index[first_not_finite(tensor)[0]].tolist()
                 raise self._not_finite("last observation of an episode", t, n, frames)
 
     def _fixed_trajectories(self) -> Trajectories:
@@ -203,7 +237,7 @@ class Rollout:
     def _not_finite(self, name: str, t: int, n: int, frames: int) -> NonFiniteError:
         frames += int(self.valid[:t].sum())
         return NonFiniteError(
-            f"environment {n} returned a {name} that is not finite, after {frames:,} frames of the run",
+            f"environment {n} returned {_article(name)} {name} that is not finite, after {frames:,} frames of the run",
             hint="check the environment's arithmetic; the last checkpoint is good",
         )
 
@@ -251,24 +285,9 @@ def _copy(into: Observation, source: Observation) -> None:
         into.copy_(source, non_blocking=True)  # type: ignore[arg-type]
 
 
-def _leaves(observation: Observation) -> list[torch.Tensor]:
-    if isinstance(observation, dict):
-        return [leaf for part in observation.values() for leaf in _leaves(part)]
-    return [observation]
-
-
-def _is_finite(tensor: torch.Tensor) -> bool:
-    if not tensor.is_cpu:
-        return bool(tensor.isfinite().all())
-    array = tensor.numpy()  # whose reductions of a few numbers take a tenth of torch's
-    return int(np.count_nonzero(np.isfinite(array))) == array.size
-
-
 def _is_any(tensor: torch.Tensor) -> bool:
     return bool(np.count_nonzero(tensor.numpy()) if tensor.is_cpu else tensor.any())
 
 
-def _first_not_finite(tensor: torch.Tensor) -> list[int]:
-    """Return the index of the first number that is NaN or infinite."""
-    index: list[int] = (~tensor.isfinite()).nonzero()[0].tolist()
-    return index
+def _article(noun: str) -> str:
+    return "an" if noun.startswith("o") else "a"

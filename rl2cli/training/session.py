@@ -13,9 +13,10 @@ from typing import Any
 
 from rl2cli import __version__
 from rl2cli.durable import write_text_atomic
-from rl2cli.errors import RL2Error, Stopped, StorageError, UsageError
+from rl2cli.errors import NonFiniteError, RL2Error, Stopped, StorageError, UsageError
 from rl2cli.plugins.lookup import look_from
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
+from rl2cli.reporting.summary import shown_path
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
 from rl2cli.spec.model import RunSpec
@@ -26,6 +27,7 @@ from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
 from rl2cli.training.machine_facts import machine_facts
 from rl2cli.training.migration import WRITTEN_BY, migrated, refused_in_words
+from rl2cli.training.nan_report import write_nan_report
 from rl2cli.training.plugin_changes import changed_plugins
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
@@ -214,6 +216,8 @@ class _Session:
             stop.at_once = False
             status = trainer.run(stop)
         except RL2Error as error:
+            if isinstance(error, NonFiniteError):
+                self._report_numbers(trainer, error)
             journal.event("failed", trainer.frames, error=error.message)
             if error is trainer.saver.error:
                 raise self._unsaved(trainer, error) from error
@@ -326,6 +330,13 @@ class _Session:
         facts.pop("started", None)
         self.folder.write_run_json(facts)
 
+    def _report_numbers(self, trainer: Trainer, error: NonFiniteError) -> None:
+        """Leave `nan_report/`, and let the error name it."""
+        folder = write_nan_report(self.folder.path, trainer, error)
+        if folder is not None:
+            error.hint = f"{error.hint}; " if error.hint else ""
+            error.hint += f"{shown_path(str(folder))} has the tensors and the last steps"
+
     def _finish(self, trainer: Trainer, status: Status) -> Summary:
         rates = trainer.pace.measure(trainer.frames) if hasattr(trainer, "pace") else None
         best = trainer.best
@@ -343,8 +354,11 @@ class _Session:
             total_frames=self.total_frames,
             tensorboard=self.spec.logging.tensorboard,
             unsaved=None if unsaved is None else f"{unsaved.message}; {trainer.saver.on_disk()}",
+            inexact=tuple(trainer.inexact),
         )
         try:
+            if trainer.inexact:
+                self.folder.write_run_json({**read_json(self.folder.run_json), "exact": False})
             self.folder.write_json(self.folder.summary, summary.to_json())
         except StorageError as error:
             self._warn(error.message)

@@ -22,12 +22,15 @@ from rl2cli.training.collector import Collector, OverlappedCollector
 from rl2cli.training.episodes import EpisodeStatistics
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.filming import Filming
+from rl2cli.training.finite import WeightCheck
 from rl2cli.training.journal import Journal
 from rl2cli.training.saving import Content, OnStorageError, Saver
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
 
 OTHER_DEVICE = "the checkpoint is from another kind of device: random numbers start anew, so bits will differ"
+MOST_REASONS = 100
+"""Reasons for not being exact that a checkpoint keeps."""
 HISTORY = 60
 """Mean returns kept for the sparkline."""
 
@@ -87,12 +90,15 @@ class Trainer:
             if actor is None
             else OverlappedCollector(algorithm, env, self.clock, actor)
         )
+        self.weights = WeightCheck(algorithm)
         self.episodes = EpisodeStatistics(env.num_envs)
         self.frames = self.iteration = 0
         self.evaluation_seconds = 0.0
         self.metrics: dict[str, float] = {}
         self.evaluation: Evaluation | None = None
         self.best: Evaluation | None = None
+        self.inexact: list[str] = []
+        """Why the seed alone does not decide the run any more; empty where it does."""
         self.return_history: deque[float] = deque(maxlen=HISTORY)
 
     # --- the loop ---
@@ -136,7 +142,9 @@ class Trainer:
         before = time.perf_counter()
         self.frames += rollout.frames
         metrics = self.algorithm.update(trajectories, self.frames)
-        self.clock.learning += time.perf_counter() - before
+        seconds = time.perf_counter() - before
+        self.clock.learning += seconds
+        self.weights.after_update(seconds)
         self.iteration += 1
         if metrics:
             self.metrics = self.metrics | metrics
@@ -158,7 +166,8 @@ class Trainer:
         """Count the episodes that ended, and record and show the run where that is due."""
         rollout = self.collector.rollout
         valid = None if rollout.all_valid else rollout.valid.cpu().numpy()
-        self.episodes.update(rollout.reward.cpu().numpy(), rollout.final_index.tolist(), valid)
+        self.episodes.update(rollout.reward.cpu().numpy(), rollout.final_index.tolist(), valid, rollout.broken_off)
+        self.report_incidents()
         if self.is_due(self.schedule.record_every, self.frames - rollout.frames):
             self.record()
         if self.iteration == 1:
@@ -168,6 +177,15 @@ class Trainer:
             self.journal.speed(self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares})
             self.journal.flush()
             self.view.update(progress)
+
+    def report_incidents(self) -> None:
+        """Tell what happened to environments that the seed does not decide; the run is not exact from there on."""
+        while self.env.incidents:
+            text = self.env.incidents.pop(0)
+            self.inexact.append(f"after {self.frames:,} frames: {text}")
+            self.journal.event("restart", self.frames, text=text)
+            self.journal.flush()
+            self.view.message(text, warning=True)
 
     def is_due(self, every: int, last: int) -> bool:
         """Return whether what happens every so many frames, and at the end, is due, having happened at `last`.
@@ -257,6 +275,7 @@ class Trainer:
     def save(self, *, supersede: bool = False) -> None:
         """Save; where there is a checkpoint of these frames, `supersede` puts this one in its place."""
         self.settle_best()
+        self.weights.require_finite()  # what is poisoned is never saved
         self.saver.save(self.frames, self.get_content, self.best, supersede=supersede)
 
     def settle_best(self) -> None:
@@ -268,7 +287,7 @@ class Trainer:
     def settle_save(self) -> None:
         """Wait for the last save, and try once more if the disk refused it."""
         if not self.saver.settle():
-            self.saver.save(self.frames, self.get_content, self.best)
+            self.save()
             self.settle_best()
 
     # --- state ---
@@ -301,6 +320,7 @@ class Trainer:
             "evaluations": self.evaluator.count,
             "evaluation": _evaluation_state(self.evaluation),
             "best": _evaluation_state(self.best),
+            "inexact": self.inexact[-MOST_REASONS:],
             "filmed_up_to": self._filmed_up_to(),
         }
 
@@ -312,6 +332,7 @@ class Trainer:
         self.algorithm.load_segments(list(segments))
         self.episodes.set_state(state["episodes"])
         self.metrics = state["metrics"]
+        self.inexact = list(state.get("inexact", []))
         self.evaluator.count = state["evaluations"]
         self.evaluation = Evaluation(**state["evaluation"]) if state["evaluation"] else None
         self.best = self.saver.best = Evaluation(**state["best"]) if state["best"] else None
@@ -321,6 +342,7 @@ class Trainer:
         if problem is not None:
             self.reset_environments()
         notes = [] if problem is None else [f"{problem}: they begin anew, so the run goes on, but not exactly"]
+        self.inexact += [f"after {self.frames:,} frames: {note}" for note in notes]
         if moved or not self._set_generators(state["generators"]):
             notes.append(OTHER_DEVICE)
         return notes

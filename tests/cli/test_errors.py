@@ -83,7 +83,7 @@ def test_unknown_key_shows_its_line(rl2: Rl2, spec: Path) -> None:
 
 
 def test_key_whose_feature_is_planned(rl2: Rl2, spec: Path) -> None:
-    ended = rl2("train", spec.name, "--set", "env.timeout=5")
+    ended = rl2("train", spec.name, "--set", "scale=5")
     assert (ended.code, ended.stdout) == (2, "")
     assert "not there yet" in ended.stderr
 

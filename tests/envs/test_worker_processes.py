@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+import torch
 from conftest import Make
-from walk import assert_same_steps, walk
+from walk import assert_same_steps, random_actions, walk
 
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.gymnasium_adapter import GymnasiumAdapter
@@ -56,7 +57,7 @@ def test_an_exception_comes_with_its_worker_and_traceback(toy: Make) -> None:
 
 
 def test_a_killed_worker_is_named(toy: Make) -> None:
-    env = toy("Dies", 2, workers=1)
+    env = toy("Dies", 2, workers=1, max_restarts=0)
     env.reset(np.arange(2))
     with pytest.raises(EnvironmentFault, match=r"worker 0 \(environments 0 to 1\) was killed by signal 9"):
         next(walk(env, 1))
@@ -67,9 +68,9 @@ def test_a_hanging_worker_is_ended() -> None:
     env = WorkerBatch(GymnasiumAdapter, options, num_envs=1, workers=1, time_limit=30.0)
     env.setup()
     env.reset(np.arange(1))
-    env._time_limit = 0.3
+    env._workers[0]._limit = 0.3
     began = time.monotonic()
-    with pytest.raises(EnvironmentFault, match=r"worker 0 .* gave no answer for 0.3 seconds"):
+    with pytest.raises(EnvironmentFault, match=r"worker 0 .* for 0.3 seconds while environment 0 was in step"):
         next(walk(env, 1))
     assert time.monotonic() - began < 10
 
@@ -96,3 +97,38 @@ def test_a_slow_environment_gets_a_worker_per_core(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("rl2cli.envs.worker_plan.available_cores", lambda: 2)
     slow = GymnasiumOptions(id="toy_environments:Slow-v0")
     assert plan_workers(EnvSpec(num_envs=4, options=slow)) == 2
+
+
+def test_a_worker_that_dies_is_started_anew_so_often(toy: Make) -> None:
+    env = toy("Dies", 2, workers=1, max_restarts=1)
+    env.reset(np.arange(2))
+    step = env.step(torch.full((2,), 0))
+    assert step.cut is not None
+    assert step.cut.all()
+    assert "it is started anew (1 of 1)" in env.incidents[0]
+    with pytest.raises(EnvironmentFault, match="after 1 restart of workers"):
+        env.step(torch.full((2,), 0))
+
+
+def test_lost_rows_are_cut_and_the_others_go_on(toy: Make) -> None:
+    env, whole = toy("Rich", 4, workers=2, max_restarts=1), toy("Rich", 4)
+    for each in (env, whole):
+        each.reset(np.arange(4))
+    actions = random_actions(whole, 5)
+    for action in actions[:3]:
+        env.step(action), whole.step(action)
+    env._workers[1]._process.kill()
+    env._workers[1]._process.join()
+    assert env.get_state() is None
+    step, expected = env.step(actions[3]), whole.step(actions[3])
+    assert step.cut is not None
+    assert step.valid is not None
+    assert step.cut.tolist() == [False, False, True, True]
+    assert step.valid.tolist() == [True, True, False, False]
+    assert step.reward[2:].tolist() == [0.0, 0.0]
+    assert torch.equal(step.observation["1"]["image"][:2], expected.observation["1"]["image"][:2])
+    assert len(env.incidents) == 1
+    assert env.get_state() is not None
+    step, expected = env.step(actions[4]), whole.step(actions[4])
+    assert step.cut is None
+    assert torch.equal(step.observation["1"]["image"][:2], expected.observation["1"]["image"][:2])

@@ -20,7 +20,9 @@ def test_plugin_options_are_merged_into_their_tables() -> None:
     assert schema["required"] == ["total_frames"]
     [choice] = schema["properties"]["env"]["allOf"]
     assert choice["if"] == {"properties": {"backend": {"const": "gymnasium"}}}
-    assert set(choice["then"]["properties"]) == {"backend", "num_envs", "workers", "id", "kwargs"}
+    assert set(choice["then"]["properties"]) == {
+        "backend", "num_envs", "workers", "timeout", "max_restarts", "id", "kwargs",
+    }  # fmt: skip
     assert (choice["then"]["required"], choice["then"]["additionalProperties"]) == (["id"], False)
     assert "$ref" not in schema_text()
     assert "null" not in schema_text()
@@ -34,4 +36,6 @@ def test_options_become_rows_in_words() -> None:
         OptionRow("batch", "integer", "8", "at least 1", ""),
         OptionRow("clip", "number", "", "", ""),
     ]
-    assert [row.name for row in option_rows(EnvSpec)] == ["backend", "num_envs", "workers"]
+    assert [row.name for row in option_rows(EnvSpec)] == [
+        "backend", "num_envs", "workers", "timeout", "max_restarts",
+    ]  # fmt: skip

@@ -88,7 +88,7 @@ def test_a_missing_key_points_at_its_table() -> None:
          "expected an integer from 0 to 1024 or 'auto', got the string 'aut'", "did you mean 'auto'?"),
         ("[env]\nid = 'a'\nnum_envs = '4'", 4,
          "expected an integer from 1 to 1_000_000, got the string '4'", "write it without quotes: 4"),
-        ("env = 3", 2, "expected a table with backend, num_envs, workers, got 3", None),
+        ("env = 3", 2, "expected a table with backend, num_envs, workers, timeout, max_restarts, got 3", None),
         ("[network]\nsizes = [1, 0, 'a']\n[env]\nid = 'a'", 3, "expected an integer of at least 1, got 0", None),
         ("[network]\nname = 'mpl'\n[env]\nid = 'a'", 3, "unknown network 'mpl'",
          "did you mean 'mlp'?; add your own: rl2 register-network mpl module:Class, "
@@ -103,8 +103,7 @@ def test_a_missing_key_points_at_its_table() -> None:
         ("[network]\nsizes = 3\n[env]\nid = 'a'", 3,
          "expected an array, each an integer of at least 1, got 3", None),
         ("[algorithm]\nbatch = 3\n[env]\nid = 'a'", 3, "3 does not divide 8", "take 4"),
-        ("[env]\nid = 'a'\nmax_restarts = 3", 4,
-         f"'env.max_restarts' is not there yet in rl2 {__version__}", "remove it"),
+        ("scale = 3\n[env]\nid = 'a'", 2, f"'scale' is not there yet in rl2 {__version__}", "remove it"),
     ],
 )  # fmt: skip
 def test_each_problem_is_said_in_words_at_its_line(table: str, line: int, message: str, hint: str | None) -> None:

@@ -61,6 +61,8 @@ def test_every_setting_is_explicit() -> None:
         'backend = "gymnasium"',
         "num_envs = 8",
         'workers = "auto"',
+        "timeout = 300.0",
+        "max_restarts = 3",
         'id = "a"',
         "",
         "[env.kwargs]",

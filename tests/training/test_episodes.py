@@ -71,3 +71,12 @@ def test_running_episodes_can_be_forgotten() -> None:
     statistics.update(*_rollout([[7]], [[0]]))
     statistics.forget_running()
     assert statistics.update(*_rollout([[1]], [[1]])) == [Episode(1.0, 1)]
+
+
+def test_an_episode_broken_off_before_the_rollout_counts_with_what_it_had() -> None:
+    statistics = EpisodeStatistics(2)
+    statistics.update(np.ones((3, 2), np.float32), [])
+    finished = statistics.update(np.array([[1.0, 5.0]], np.float32), [], np.array([[True, False]]), [1])
+    assert finished == [Episode(3.0, 3)]
+    assert statistics.running_return.tolist() == [4.0, 0.0]
+    assert statistics.running_length.tolist() == [4, 0]

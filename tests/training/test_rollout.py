@@ -205,3 +205,41 @@ def test_a_lost_life_is_terminated_for_learning_and_nothing_else() -> None:
 
 def _space() -> spaces.Box:
     return spaces.Box(-1.0, 9.0, (1,), np.float32)
+
+
+def _step(number: float, ended: tuple[bool, bool] = (False, False), cut: tuple[bool, bool] | None = None) -> Step:
+    flags = torch.tensor(ended)
+    step = Step(torch.full((2, 1), number), torch.ones(2), torch.zeros(2, dtype=torch.bool), flags)
+    if any(ended):
+        step.final_observation = torch.full((2, 1), number + 0.5)
+    if cut is not None:
+        step.cut = torch.tensor(cut)
+        step.valid = ~step.cut
+        step.reward = step.valid.float()
+    return step
+
+
+def test_a_lost_environment_truncates_its_episode_at_the_step_before() -> None:
+    rollout = Rollout(4, 2, spaces.Box(-9, 9, (1,), np.float32), torch.device("cpu"))
+    rollout.begin(torch.zeros(2, 1), None)
+    steps = [_step(1.0), _step(2.0, ended=(True, False)), _step(3.0, cut=(True, True)), _step(4.0)]
+    for t, step in enumerate(steps):
+        rollout.store(t, {"action": torch.zeros(2, dtype=torch.int64)}, step)
+    found = rollout.finish()
+    assert found["truncated"].squeeze(-1).tolist() == [[False] * 2, [True, True], [False] * 2, [False] * 2]
+    assert found["valid"].squeeze(-1).tolist() == [[True] * 2, [True] * 2, [False] * 2, [True] * 2]
+    assert found["final_index"].tolist() == [[1, 0], [1, 1]]
+    assert found["final_observation"].tolist() == [[2.5], [2.0]]  # its own end; the last good observation
+    assert found["is_init"].squeeze(-1)[3].tolist() == [True, True]
+    assert next_observation(found)[1].tolist() == [[2.5], [2.0]]
+    assert (rollout.frames, rollout.broken_off) == (6, [])
+
+
+def test_an_environment_lost_in_the_first_step_broke_its_episode_off_before() -> None:
+    rollout = Rollout(1, 2, spaces.Box(-9, 9, (1,), np.float32), torch.device("cpu"))
+    rollout.begin(torch.zeros(2, 1), None)
+    rollout.store(0, {"action": torch.zeros(2, dtype=torch.int64)}, _step(1.0, cut=(False, True)))
+    found = rollout.finish()
+    assert rollout.broken_off == [1]
+    assert not found["done"].any()
+    assert rollout.next_is_init.tolist() == [False, True]
