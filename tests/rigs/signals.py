@@ -178,7 +178,11 @@ def signal_starts(count: int, seed: int, folder: Path) -> Outcome:
 
 
 def _one_start(run: Path, chance: random.Random, outcome: Outcome) -> Iterator[str]:
-    program = "import sys; from rl2cli.cli import main; print('begun', flush=True); sys.exit(main(sys.argv[1:]))"
+    program = (
+        "import signal, sys; from rl2cli.cli import main\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
+        "print('begun', flush=True); sys.exit(main(sys.argv[1:]))"
+    )
     words = [sys.executable, "-c", program, "train", "spec.toml", "-q", "--run-dir", run.name]
     process = subprocess.Popen(
         words, cwd=run.parent, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
