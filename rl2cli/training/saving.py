@@ -60,7 +60,15 @@ class Saver:
             metadata = self.metadata | {"metrics_offset": self.journal.commit()}
             state, segments = content()
             mean = best.mean_return if is_best and best is not None else None
-            self.store.save(frames, state, metadata, best=is_best, evaluation_mean=mean, segments=segments)
+            self.store.save(
+                frames,
+                state,
+                metadata,
+                best=is_best,
+                evaluation_mean=mean,
+                segments=segments,
+                before=self.journal.sync,
+            )
         except StorageError as error:
             self._refused(error)
         else:
