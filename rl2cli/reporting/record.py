@@ -73,9 +73,18 @@ class RecordFile:
                 raise
             self._offset += len(content)
             self._lines.clear()
-            if fsync:
-                os.fsync(self._file.fileno())
+        if fsync:
+            self.sync()
         return self._offset
+
+    def sync(self) -> None:
+        """Push what was flushed to the disk, also from another thread.
+
+        Raises:
+            StorageError: the disk refused.
+        """
+        with self._explained():
+            os.fsync(self._file.fileno())
 
     def _write(self, content: bytes) -> None:
         self._cut_torn_row()

@@ -7,7 +7,7 @@ the commit.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeAlias
@@ -55,11 +55,13 @@ class CheckpointStore:
         evaluation_mean: float | None = None,
         segments: Sequence[Segment] = (),
         supersede: bool = False,
+        before: Callable[[], None] = lambda: None,
     ) -> None:
         """Copy the state now, hash and write it beside training; `best` makes it the best checkpoint.
 
         Tensors of `segments` are not copied: they must never change. A segment whose `sha256` is known is on the disk
         and is only named. A checkpoint that exists and is valid is left as it is, unless this one is to `supersede` it.
+        `before` is called first, beside training; a `StorageError` of it is one of the save.
 
         Raises:
             StorageError: the disk refused the save before; that of this one comes with the next `save` or `wait`.
@@ -72,7 +74,13 @@ class CheckpointStore:
         if best:
             finite = evaluation_mean is not None and math.isfinite(evaluation_mean)
             self._best = BestRecord(frames, float(evaluation_mean) if evaluation_mean is not None and finite else None)
-        self._pending = self._thread.submit(self._writer.write, snapshot, list(segments), self._best, supersede)
+        best_record = self._best
+
+        def write() -> None:
+            before()
+            self._writer.write(snapshot, list(segments), best_record, supersede)
+
+        self._pending = self._thread.submit(write)
 
     def wait(self) -> None:
         """Return when the last save is on the disk.

@@ -112,13 +112,21 @@ class Journal:
                 file.flush()
 
     def commit(self) -> int:
-        """Push every metric so far to the disk, and return the size of metrics.jsonl, which a checkpoint keeps.
+        """Write every metric so far, and return the size of metrics.jsonl, which a checkpoint keeps.
 
         Raises:
             StorageError: The disk refused; the metrics are kept for the next time.
         """
         self.flush()
-        return self.metrics.flush(fsync=True)
+        return self.metrics.flush()
+
+    def sync(self) -> None:
+        """Push every metric so far to the disk: before the checkpoint that counts on them, and beside training.
+
+        Raises:
+            StorageError: The disk refused.
+        """
+        self.metrics.sync()
 
     def close(self) -> None:
         """Write everything, as far as the disk takes it, and close the files."""

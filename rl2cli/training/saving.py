@@ -72,6 +72,7 @@ class Saver:
                 evaluation_mean=mean,
                 segments=segments,
                 supersede=supersede,
+                before=self.journal.sync,
             )
         except StorageError as error:
             self._refused(error)

@@ -229,9 +229,9 @@ class _Session:
             trainer.close()
             facts.join()
             summary = self._finish(trainer, status)
+            self._close_store(store)  # before the journal, which a save pushes to the disk
             journal.event("end", trainer.frames, status=status)
             journal.close()
-            self._close_store(store)
         self.view.stop(summary)
         if trainer.saver.error is not None:
             raise self._unsaved(trainer, trainer.saver.error)

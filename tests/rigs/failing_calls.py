@@ -78,8 +78,12 @@ def make_reference(kind: str, root: Path) -> Reference:
 
 
 def _digest(checkpoint: Checkpoint) -> str:
-    """Return a hash of the state alone: after a failed save a replay buffer is cut into other pieces."""
-    return rig_runs.digest(replace(checkpoint, segments=[]))
+    """Return a hash of the state alone: after a failed save a replay buffer is cut into other pieces.
+
+    Nor which policy is the best: one whose save failed is not.
+    """
+    state = {key: value for key, value in checkpoint.state.items() if key not in ("best", "evaluation")}
+    return rig_runs.digest(replace(checkpoint, state=state, segments=[]))
 
 
 def points(reference: Reference, root: Path) -> list[Point]:
