@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,7 @@ class CheckpointFolder:
         with explained("listing the checkpoints"):
             try:
                 with os.scandir(self.path) as entries:
-                    names = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+                    names = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False)}
             except (FileNotFoundError, NotADirectoryError):
                 return []
         frames = (int(name) for name in names if CHECKPOINT_NAME.fullmatch(name))
@@ -79,9 +80,14 @@ class CheckpointFolder:
         A save that is killed before it writes `best.json` has the new best in its manifest.
         """
         present = self.list_frames()
-        records = [self._best_file(), *(self._best_named_by(frames) for frames in present)]
-        found = [record for record in records if record is not None and record.frames in present]
-        return max(found, key=lambda record: record.frames, default=None)
+        recorded = self._best_file()
+        known = None if recorded is None or recorded.frames not in present else recorded
+        for frames in reversed(present):  # the newest that can be read knows best; there may be thousands
+            with suppress(OSError, DamagedError):
+                named = Manifest.read(self.checkpoint(frames)).best
+                if named is None or named.frames in present:
+                    return max((each for each in (known, named) if each), key=lambda each: each.frames, default=None)
+        return known
 
     def load(self, frames: int, *, segments: bool) -> Checkpoint:
         """Load one checkpoint, with its segments if asked to, from bytes that were verified.
@@ -114,12 +120,6 @@ class CheckpointFolder:
     def _best_file(self) -> BestRecord | None:
         try:
             return parse_best(parse_json(read_regular(self.path / BEST_FILE, _BEST_LIMIT), BEST_FILE))
-        except (OSError, DamagedError):
-            return None
-
-    def _best_named_by(self, frames: int) -> BestRecord | None:
-        try:
-            return Manifest.read(self.checkpoint(frames)).best
         except (OSError, DamagedError):
             return None
 

@@ -36,6 +36,7 @@ class CheckpointWriter:
     def __init__(self, folder: CheckpointFolder, keep: int) -> None:
         self.folder = folder
         self.keep = keep
+        self._named: dict[int, frozenset[str]] = {}
 
     def open(self) -> None:
         """Make the folders, and put right what a killed save left in them.
@@ -76,6 +77,7 @@ class CheckpointWriter:
     def rename_aside(self, frames: int) -> Path | None:
         """Take a damaged checkpoint out of the way, keeping its files; return its new path, None if that failed."""
         path = self.folder.checkpoint(frames)
+        self._named.pop(frames, None)
         for count in range(1, 1000):
             aside = path.with_name(f"{DAMAGED}{path.name}-{count}")
             if not aside.exists():
@@ -96,6 +98,7 @@ class CheckpointWriter:
 
     def _commit(self, snapshot: Snapshot, segments: Sequence[Stamp], best: BestRecord | None) -> None:
         final = self.folder.checkpoint(snapshot.frames)
+        self._named.pop(snapshot.frames, None)
         temporary = final.with_name(_SAVING + final.name)
         superseded = final.with_name(_SUPERSEDED + final.name)
         _remove(temporary)
@@ -159,15 +162,24 @@ class CheckpointWriter:
         self._collect_segments()
 
     def _collect_segments(self) -> None:
+        folder = self.folder.path / SEGMENTS_FOLDER
+        present = [name for name in os.listdir(folder) if _SEGMENT_FILE.fullmatch(name)]
+        if not present:
+            return
         try:
-            manifests = [Manifest.read(self.folder.checkpoint(frames)) for frames in self.folder.list_frames()]
+            named = {name for frames in self.folder.list_frames() for name in self._segments_of(frames)}
         except (DamagedError, UsageError, OSError):
             return  # it may be readable later, so what it may name stays
-        named = {self.folder.segment(stamp.sha256).name for manifest in manifests for stamp in manifest.segments}
-        folder = self.folder.path / SEGMENTS_FOLDER
-        for name in os.listdir(folder):
-            if _SEGMENT_FILE.fullmatch(name) and name not in named:
+        for name in present:
+            if name not in named:
                 (folder / name).unlink(missing_ok=True)
+
+    def _segments_of(self, frames: int) -> frozenset[str]:
+        """Return the segments that a checkpoint names, read once until another takes its place."""
+        if frames not in self._named:
+            stamps = Manifest.read(self.folder.checkpoint(frames)).segments
+            self._named[frames] = frozenset(self.folder.segment(stamp.sha256).name for stamp in stamps)
+        return self._named[frames]
 
 
 def _remove(path: Path) -> None:
