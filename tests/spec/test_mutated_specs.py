@@ -22,10 +22,12 @@ def rig() -> ModuleType:
     return module
 
 
+@pytest.mark.usefixtures("built_in")
 def test_a_spec_that_is_wrong_is_refused_in_words(rig: ModuleType) -> None:
     assert list(rig.failures(400, seed=7)) == []
 
 
+@pytest.mark.usefixtures("built_in")
 @pytest.mark.slow
 def test_the_rig_finds_planted_bugs(rig: ModuleType) -> None:
     found = rig.find_planted(300, seed=0)
