@@ -21,7 +21,7 @@ from rl2cli.training.signals import StopRequest
 MAX_PARALLEL = 128
 """Environments stepped together in an evaluation; more episodes are played one after the other."""
 CHECK_EVERY = 16
-"""Steps between looks at whether observations are finite; returns are looked at where episodes end."""
+"""Steps between looks at whether observations are finite, besides those at the ends of episodes."""
 MAX_EPISODE_LENGTH = 1_000_000
 """Steps after which an evaluation gives an episode up."""
 
@@ -85,6 +85,7 @@ def play_episodes(
             if steps > MAX_EPISODE_LENGTH:  # no episode can be longer before
                 check_length(int(lengths.max()))
             continue
+        check_observation(step.final_observation, "in an evaluation")
         for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
             if not math.isfinite(returns[n]):
                 raise NonFiniteError(f"environment {n} returned a reward that is not finite, in an evaluation")
