@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ["CXX"] = "no-compiler-in-rigs"
+os.environ.setdefault("CXX", "no-compiler-in-rigs")
 
 import torch
 

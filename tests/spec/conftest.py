@@ -19,6 +19,7 @@ def _made_up_plugins(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureReq
         target = f"{options.__module__}:{options.__name__}"
         monkeypatch.setattr(kind, "_entries", {name: registry.Entry(name, "nowhere:Class", "built in", target)})
         monkeypatch.setattr(kind, "_points", {})
+        monkeypatch.setattr(kind, "_loaded", {})
 
 
 @pytest.fixture
