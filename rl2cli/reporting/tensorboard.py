@@ -8,7 +8,6 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import io
-import os
 import struct
 import time
 from collections.abc import Mapping
@@ -16,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from rl2cli.durable import explained, read_regular
+from rl2cli.durable import read_regular, write_text_atomic
 from rl2cli.errors import MissingDependencyError, StorageError
 from rl2cli.reporting.progress import Clock
 from rl2cli.text import printable
@@ -119,10 +118,7 @@ class TensorBoardWriter:
 
 
 def _note_written(folder: Path, frames: int) -> None:
-    with explained("writing TensorBoard files"):
-        temporary = folder / f"{_WRITTEN}.tmp"
-        temporary.write_text(f"{frames}\n", encoding="ascii")
-        os.replace(temporary, folder / _WRITTEN)
+    write_text_atomic(folder / _WRITTEN, f"{frames}\n")
 
 
 def written_up_to(folder: Path, saved: int) -> int:
