@@ -101,7 +101,7 @@ def ask(what: str, run: Path, frames: int) -> None:
     """Let one command load the run; what it prints is not shown."""
     words = {
         "list runs": ["list", "runs"],
-        "report": ["report", str(run), "--output", str(run.parent / "report.html")],
+        "report": ["report", str(run), "--out", str(run.parent / "report.html")],
         "compare": ["compare", str(run), str(run)],
         "infer": ["infer", str(run), "--episodes", "1"],
         "resume": ["resume", str(run), "--frames", str(frames)],
@@ -111,9 +111,9 @@ def ask(what: str, run: Path, frames: int) -> None:
         dispatch.run(words)
 
 
-def hostile_folders(prey: Path, into: Path, marker: Path) -> Iterator[tuple[str, Path]]:
-    """Yield copies of `prey` in each of which one file is a payload, with a name."""
-    files = sorted(path.relative_to(prey) for path in prey.rglob("*") if path.is_file())
+def hostile_folders(prey: Path, into: Path, marker: Path, pattern: str) -> Iterator[tuple[str, Path]]:
+    """Yield copies of `prey` in each of which one file that matches `pattern` is a payload, with a name."""
+    files = sorted(path.relative_to(prey) for path in prey.rglob(pattern) if path.is_file())
     for (kind, content), file in itertools.product(payloads(marker).items(), files):
         copy = into / "outputs" / "prey" / "run"
         shutil.rmtree(copy, ignore_errors=True)
@@ -124,9 +124,9 @@ def hostile_folders(prey: Path, into: Path, marker: Path) -> Iterator[tuple[str,
         yield f"{kind} as {file}", copy
 
 
-def failures(count: int) -> Iterator[tuple[str, str]]:
-    """Yield folder and problem of those of the first `count` hostile folders, spread over all, that fail."""
-    watch = Watch()
+def run(count: int, pattern: str = "*") -> tuple[int, list[str]]:
+    """Load `count` hostile folders at most, spread over all; return the number of loads, and what failed in words."""
+    watch, loads, failures = Watch(), 0, []
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         root, marker = Path(folder).resolve(), Path(folder).resolve() / "owned"
         prey = Path(rl2cli.train(SPEC, run_dir=root / "prey").run_dir)
@@ -134,18 +134,19 @@ def failures(count: int) -> Iterator[tuple[str, str]]:
         shutil.copytree(prey, benign)
         for what in ASKS:
             ask(what, benign, 320)
-        total = len(payloads(marker)) * sum(path.is_file() for path in prey.rglob("*"))
-        step = max(1, total // count)
-        for number, (name, run) in enumerate(hostile_folders(prey, root, marker)):
-            if number % step:
-                continue
+        total = len(payloads(marker)) * sum(path.is_file() for path in prey.rglob(pattern))
+        for name, hostile in itertools.islice(
+            hostile_folders(prey, root, marker, pattern), 0, None, max(1, total // count)
+        ):
             for what in ASKS:
                 watch.seen, watch.on = set(), True
-                ask(what, run, 320)
+                ask(what, hostile, 320)
                 watch.on = False
+                loads += 1
                 if watch.seen or marker.exists():
                     marker.unlink(missing_ok=True)
-                    yield f"{name}, {what}", "; ".join(sorted(watch.seen)) or "the payload ran"
+                    failures.append(f"{name}, {what}: {'; '.join(sorted(watch.seen)) or 'the payload ran'}")
+    return loads, failures
 
 
 def main() -> int:
@@ -154,11 +155,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="nothing is random here")
     arguments = parser.parse_args()
     os.environ["NO_COLOR"] = "1"
-    found = list(failures(arguments.count))
-    for name, problem in found:
-        print(f"{name}: {problem}")
-    print(f"{len(found)} of all loads failed")
-    return int(bool(found))
+    loads, failures = run(arguments.count)
+    print("\n".join([*failures, f"{loads} loads, {len(failures)} failed"]))
+    return int(bool(failures))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import pickle
 import sys
 from pathlib import Path
 
 import failing_calls
 import full_disk
+import hostile_run_folder
 import mutate_checkpoints
 import mutate_records
 import power_loss
@@ -69,3 +72,23 @@ def test_every_call_of_a_save_may_fail(tmp_path: Path) -> None:
 def test_a_full_disk_ends_no_run_with_a_traceback(tmp_path: Path) -> None:
     _, failures = full_disk.run(2, 1, tmp_path, ("ppo",))
     assert failures == []
+
+
+@pytest.mark.slow
+def test_a_hostile_run_folder_runs_nothing() -> None:
+    loads, failures = hostile_run_folder.run(3)
+    assert loads >= 18
+    assert failures == []
+
+
+@pytest.mark.slow
+def test_the_rig_sees_what_unpickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unpickled(path: Path, max_bytes: int) -> bytes:
+        content = path.read_bytes()
+        with contextlib.suppress(Exception):
+            pickle.loads(content)
+        return content
+
+    monkeypatch.setattr("rl2cli.training.run_folder.read_regular", unpickled)
+    _, failures = hostile_run_folder.run(1, "run.json")
+    assert failures
