@@ -40,6 +40,7 @@ from rl2cli.keys import (
     map_observation,
 )
 from rl2cli.networks.base import BaseNetwork
+from rl2cli.networks.mlp import linear
 from rl2cli.spaces import allocate, count_numbers, mask_width
 
 POLICY_OUTPUT = "policy_output"
@@ -153,7 +154,7 @@ class PPO(BaseAlgorithm):
         That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network.
         """
         features = self.policy(self._normalize(observation))
-        outputs = self.policy_head(features)
+        outputs = linear(self.policy_head, features)
         if explore is None:
             return {ACTION: self.distribution.mode(outputs, action_mask), POLICY_OUTPUT: outputs}
         action = self.distribution.sample(outputs, self.log_std, explore, action_mask)

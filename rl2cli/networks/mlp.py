@@ -37,11 +37,19 @@ class MLP(BaseNetwork):
         if extra is not None:
             features = torch.cat([features, extra], -1)
         for index, layer in enumerate(self._linears):
-            features = F.linear(features, layer.weight, layer.bias)  # a module call costs as much as a small product
+            features = linear(layer, features)
             if self.norms is not None:
                 features = self.norms[index](features)
             features = self.activation(features)
         return features
+
+
+def linear(layer: nn.Linear, features: torch.Tensor) -> torch.Tensor:
+    """Return `layer(features)`; of small layers a module's call and its look-ups cost more than the product."""
+    parameters = layer._parameters
+    weight = parameters["weight"]
+    assert weight is not None
+    return F.linear(features, weight, parameters["bias"])
 
 
 def flat_width(space: spaces.Space[Any]) -> int:
