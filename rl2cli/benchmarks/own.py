@@ -117,14 +117,34 @@ def train(spec: Path, *arguments: str, seed: int, limit: float = LIMIT) -> Train
     """
     with tempfile.TemporaryDirectory(prefix="rl2-bench-") as folder:
         run_dir = Path(folder) / "run"
-        command = [*own_command(), "train", str(spec), "--seed", str(seed), "--run-dir", str(run_dir), *arguments]
-        process = run_command(command, limit=limit)
+        process = train_into(run_dir, spec, *arguments, seed=seed, limit=limit)
         try:
             summary = json.loads((run_dir / "summary.json").read_text("utf-8"))
             timings = [json.loads(line) for line in (run_dir / "timings.jsonl").read_text("utf-8").splitlines()]
         except (OSError, ValueError) as error:
             raise MeasurementError(f"the run left no record: {error}") from error
         return TrainRun(process, summary, timings)
+
+
+def train_into(run_dir: Path, spec: Path, *arguments: str, seed: int, limit: float = LIMIT) -> Ended:
+    """Run `rl2 train` on `spec`, at most `limit` seconds, and keep its run folder.
+
+    Raises:
+        MeasurementError: It failed.
+    """
+    command = [*own_command(), "train", str(spec), "--seed", str(seed), "--run-dir", str(run_dir), *arguments]
+    return run_command(command, limit=limit)
+
+
+def infer(run_dir: Path, *arguments: str) -> tuple[float, dict[str, Any]]:
+    """Run `rl2 infer` on a run and return the seconds from Enter to its exit, and what `--json` says.
+
+    Raises:
+        MeasurementError: It failed.
+    """
+    process = run_command([*own_command(), "infer", str(run_dir), "--json", *arguments], limit=LIMIT)
+    found: dict[str, Any] = json.loads(process.stdout)
+    return process.seconds, found
 
 
 def start_up(arguments: Sequence[str], exit_code: int) -> float:

@@ -10,6 +10,7 @@ from rl2cli.benchmarks import own
 from rl2cli.benchmarks.bench import Bench, Row
 from rl2cli.benchmarks.cartpole_rows import cartpole_shipped, cartpole_solve, cartpole_zoo
 from rl2cli.benchmarks.comparison import OURS, Bar, Comparison, interleaved
+from rl2cli.benchmarks.infer_rows import infer_cartpole, infer_start
 from rl2cli.benchmarks.pong_rows import pong_shipped, pong_solve, pong_standard
 from rl2cli.benchmarks.processes import MeasurementError
 from rl2cli.benchmarks.sac_rows import sac_halfcheetah, sac_pendulum, sac_pendulum_solve
@@ -134,6 +135,16 @@ ROWS = {
         3,
         pong_solve,
         by_default=False,
+    ),
+    "infer-cartpole": Row(
+        "rl2 infer on 128 CartPoles, against Gymnasium's own vector form of them under sampled actions",
+        "frames/s",
+        Bar(0.5, 0.7, lower_is_better=False, of_ratio=True),
+        5,
+        infer_cartpole,
+    ),
+    "infer-start": Row(
+        "rl2 infer of one CartPole episode, from Enter to its exit", "s", _time(5.0, 2.5), 5, infer_start
     ),
     "start-up": Row("from Enter to the end of the command", "s", _time(0.3, 0.15), 10, start_up),
     "first-update": Row(

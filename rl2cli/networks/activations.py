@@ -23,7 +23,7 @@ def tanh(features: torch.Tensor) -> torch.Tensor:
     torch's sigmoid is about four times as fast as its tanh on AVX2 processors, where tanh is the larger part of a
     small network's cost.
     """
-    if features.numel() <= FEW or features.device.type != "cpu" or is_traced():
+    if is_traced() or features.numel() <= FEW or features.device.type != "cpu":
         return torch.tanh(features)  # a compiler has a fast tanh of its own
     result: torch.Tensor = _SigmoidTanh.apply(features)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return result
