@@ -14,10 +14,13 @@ from rl2cli.keys import Observation
 from rl2cli.networks.images import has_planes_first, interleaved, is_image
 
 CLIP = 10.0
-"""Normalised numbers are cut here, as in VecNormalize (Stable-Baselines3) and OpenAI baselines."""
+"""Normalised numbers are cut here, as in VecNormalize (Stable-Baselines3) and OpenAI baselines.
+
+Pixels too, where Burda et al. 2018 (Exploration by random network distillation, arXiv 1810.12894) cut at 5: what is
+small and rare in a picture, such as a ball, is often 5 to 10 deviations from the mean, and how far says where between
+two pixels it is.
+"""
 EPSILON = 1e-8
-IMAGE_CLIP = 5.0
-"""The same for pixels, as in Burda et al. 2018, Exploration by random network distillation, arXiv 1810.12894."""
 LEAST_DEVIATION = 4.0
 """Of 255, added to a pixel's deviation: one that has hardly ever changed is not blown up when it does."""
 IMAGES_AT_ONCE = 128
@@ -87,7 +90,7 @@ class ObservationNormalizer(nn.Module):
                 self.register_buffer("scale", one / 255.0 if self.is_image else one)
 
     def forward(self, observation: Observation) -> Observation:
-        """Return (observation - mean) / deviation for [B, *obs] or [T, N, *obs], float32, cut to ±10, images to ±5."""
+        """Return (observation - mean) / deviation for [B, *obs] or [T, N, *obs], float32, cut to ±10."""
         if isinstance(observation, dict):
             return {key: self._child(key)(value) for key, value in observation.items()}
         if self.moments is None:
@@ -97,7 +100,7 @@ class ObservationNormalizer(nn.Module):
         if observation.ndim == 4 and has_planes_first(observation.shape[1:]):
             observation = interleaved(observation)
         numbers = observation.to(torch.float32, copy=True)
-        return torch.addcmul(self.shift, numbers, self.scale, out=numbers).clamp_(-IMAGE_CLIP, IMAGE_CLIP)
+        return torch.addcmul(self.shift, numbers, self.scale, out=numbers).clamp_(-CLIP, CLIP)
 
     def update(self, observation: Observation) -> None:
         """Take in a batch of raw observations [B, *obs]."""

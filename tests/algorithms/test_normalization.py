@@ -63,7 +63,7 @@ def test_pixels_are_standardised_with_a_floor_under_their_deviation() -> None:
     torch.testing.assert_close(normalizer(images), images / 255.0)  # until there are statistics
     normalizer.update(images)  # means 10 and 106, deviations 0 and 6, 4 added to each
     torch.testing.assert_close(normalizer(images), torch.tensor([[[0.0, -0.6]], [[0.0, 0.6]]]), atol=1e-4, rtol=0)
-    assert normalizer(torch.tensor([[[255, 0]]], dtype=torch.uint8)).tolist() == [[[5.0, -5.0]]]
+    assert normalizer(torch.tensor([[[255, 0]]], dtype=torch.uint8)).tolist() == [[[10.0, -10.0]]]
 
 
 def test_statistics_of_images_take_in_some_of_a_batch_from_its_beginning_to_its_end() -> None:
