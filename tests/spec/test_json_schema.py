@@ -17,8 +17,9 @@ def test_the_shipped_schema_is_up_to_date() -> None:
 
 def test_plugin_options_are_merged_into_their_tables() -> None:
     schema = json_schema()
-    assert schema["required"] == ["total_frames"]
-    [choice] = schema["properties"]["env"]["allOf"]
+    assert schema["required"] == ["total_frames", "env"]
+    choice, other = schema["properties"]["env"]["allOf"]
+    assert other["if"]["properties"] == {"backend": {"not": {"enum": ["gymnasium"]}}}
     assert choice["if"] == {"properties": {"backend": {"const": "gymnasium"}}}
     assert set(choice["then"]["properties"]) == {
         "backend", "num_envs", "workers", "timeout", "max_restarts", "id", "kwargs",
