@@ -16,7 +16,6 @@ from rl2cli.spec.fields import Schema, model_schema
 from rl2cli.spec.model import RunSpec
 from rl2cli.spec.plugin_tables import PLUGIN_TABLES, PluginTable
 
-
 _OPEN: Schema = {"type": "object", "additionalProperties": True}
 """Of a part of the schema that does not have all keys: Tombi warns of the others where it is not said."""
 
