@@ -11,9 +11,13 @@ from contextlib import suppress
 from typing import Any
 
 from rl2cli.errors import MissingDependencyError, PluginError
+from rl2cli.spec import extends
 from rl2cli.spec.fields import Schema, model_schema
-from rl2cli.spec.load import PLUGIN_TABLES, PluginTable
 from rl2cli.spec.model import RunSpec
+from rl2cli.spec.plugin_tables import PLUGIN_TABLES, PluginTable
+
+_OPEN: Schema = {"type": "object", "additionalProperties": True}
+"""Of a part of the schema that does not have all keys: Tombi warns of the others where it is not said."""
 
 
 def json_schema(*, registered: bool = False) -> dict[str, Any]:
@@ -30,12 +34,31 @@ def json_schema(*, registered: bool = False) -> dict[str, Any]:
     schema["required"] = [name for name in schema.get("required", []) if name != "name"]
     schema["required"] += [table for table in PLUGIN_TABLES if _has_to_be_there(properties[table])]
     heading = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "rl2 run spec"}
-    return {**heading, **_as_draft_7(schema)}
+    return {**heading, **_as_draft_7(_with_extends(schema))}
 
 
 def schema_text(*, registered: bool = False) -> str:
     """Return `json_schema()` as text, that of `runs/schema.json`."""
     return json.dumps(json_schema(registered=registered), indent=2, ensure_ascii=False) + "\n"
+
+
+def _with_extends(schema: Schema) -> Schema:
+    """Return `schema` with what has to be there, and plugins that are used unnamed, only for specs that extend none."""
+    properties = {extends.KEY: {"type": "string", "minLength": 1, "description": extends.DESCRIPTION}}
+    properties |= schema["properties"]
+    whole: Schema = {**_OPEN, "required": schema["required"], "properties": {}}
+    for table in PLUGIN_TABLES:
+        choices, key = properties[table]["allOf"], PLUGIN_TABLES[table].name_key
+        properties[table] = properties[table] | {"allOf": [_if_named(choice, key) for choice in choices]}
+        strict = [choice for choice in choices if not choice["if"].get("required") or choice["then"].get("required")]
+        whole["properties"][table] = {**_OPEN, "allOf": strict}
+    extends_none = {"not": {"required": [extends.KEY]}, **_OPEN}
+    return schema | {"properties": properties, "required": [], "if": extends_none, "then": whole}
+
+
+def _if_named(choice: Schema, key: str) -> Schema:
+    then = {name: value for name, value in choice["then"].items() if name != "required"}
+    return {"if": choice["if"] | {"required": [key]}, "then": then}
 
 
 def _plugin_table_schema(table: PluginTable, registered: bool) -> Schema:
