@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from rl2cli.cli.option_text import option_lines
 from rl2cli.cli.output import emit
 from rl2cli.errors import MissingDependencyError, PluginError, UsageError, nearest
 from rl2cli.plugins import schema_cache
+
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
 
 
 @schema_cache.preferred()

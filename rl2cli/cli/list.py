@@ -6,16 +6,18 @@ import os
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AsJson
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins.lookup import problems
 from rl2cli.registry import Entry, Registry, adapters, algorithms, networks
 from rl2cli.text import printable
+
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson
 
 REGISTRIES = {"algorithms": algorithms, "networks": networks, "adapters": adapters}
 KINDS = (*REGISTRIES, "environments", "specs", "runs")

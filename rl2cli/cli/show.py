@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from rl2cli.cli.output import emit, emit_json
-from rl2cli.cli.parameters import AsJson, Overrides
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import schema_cache
+
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson, Overrides
 
 
 @schema_cache.preferred()

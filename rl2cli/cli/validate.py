@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from rl2cli.cli.failure import explain
 from rl2cli.cli.output import emit, emit_json
-from rl2cli.cli.parameters import AllowImport, AsJson, Overrides
 from rl2cli.errors import UsageError
 from rl2cli.plugins import schema_cache
 from rl2cli.trust import allow_import as grant
+
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
+
+    from rl2cli.cli.parameters import AllowImport, AsJson, Overrides
 
 
 def validate(
@@ -30,6 +32,11 @@ def validate(
     if as_json:
         emit_json({"specs": results})
     return max((int(str(result["exit_code"])) for result in results), default=0)
+
+
+def validate_plainly(*specs: str) -> int:
+    """Check run specs as `validate` does without an option."""
+    return validate(list(specs))
 
 
 @schema_cache.preferred()
