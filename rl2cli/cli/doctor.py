@@ -108,9 +108,8 @@ def _devices() -> dict[str, object]:
 
     found: dict[str, object] = {f"cuda:{index}": name for index, name in enumerate(gpu_names())}
     if found:
-        found["cuda, bfloat16"] = (
-            "yes" if torch.cuda.is_bf16_supported(including_emulation=False) else "no units for it"
-        )
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+        found["cuda, bfloat16"] = "yes" if has_units else "no units for it"
     if not found:
         found["cuda"] = "this build of torch has none" if torch.version.cuda is None else "no device found"
     found["mps"] = "yes" if torch.backends.mps.is_available() else "no"
