@@ -33,13 +33,13 @@ _NOT_TAKEN = {KEY, "name"}
 """Keys that are about the file they stand in: what extends a spec is another run, called like its own file."""
 
 
-def with_bases(source: Source, data: dict[str, Any], file: Path) -> tuple[dict[str, Any], list[Layer]]:
+def with_bases(own: Layer, data: dict[str, Any], file: Path) -> tuple[dict[str, Any], list[Layer]]:
     """Return the values of a spec with those of every file that it extends, and these files, the own one first.
 
     Raises:
         SpecError: A file that is extended is not there, wrong, or extends itself in the end.
     """
-    chain = [Layer(source)]
+    chain = [own]
     parts, files = [data], [file.resolve()]
     while KEY in parts[-1]:
         base, shipped = _base(chain[-1].source, parts[-1][KEY], files[-1])
@@ -48,7 +48,7 @@ def with_bases(source: Source, data: dict[str, Any], file: Path) -> tuple[dict[s
         if len(chain) == MAX_FILES:
             raise _refused(chain[-1].source, f"more than {MAX_FILES} files extend each other")
         name = str(base) if shipped else _shown(chain[-1], parts[-1][KEY])
-        chain.append(Layer(Source(name, read_spec(base)), shipped))
+        chain.append(Layer(Source(name, read_spec(base)), shipped, left_out=_NOT_TAKEN))
         parts.append(parse_source(chain[-1].source))
         files.append(base)
         if not shipped:

@@ -133,7 +133,7 @@ def _load_text(
     source = Source(name, text)
     data, layers = parse_source(source), [Layer(source, shipped)]
     if file is not None:
-        data, layers = with_bases(source, data, file)
+        data, layers = with_bases(layers[0], data, file)
     settings = _overridden(data, layers, overrides, short)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", FilePath(name).stem).strip("._-")[:64]
     return LoadedSpec(_validated(settings, default_name=stem or "run"), text, name, shipped, settings)

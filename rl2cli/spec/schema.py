@@ -46,7 +46,7 @@ def schema_text(*, registered: bool = False) -> str:
 
 def _with_extends(schema: Schema) -> Schema:
     """Return `schema` with what has to be there, and plugins that are used unnamed, only for specs that extend none."""
-    properties = {extends.KEY: {"type": "string", "minLength": 1, "description": extends.DESCRIPTION}}
+    properties: Schema = {extends.KEY: {"type": "string", "minLength": 1, "description": extends.DESCRIPTION}}
     properties |= schema["properties"]
     whole: Schema = {**_OPEN, "required": schema["required"], "properties": {}}
     for table in PLUGIN_TABLES:

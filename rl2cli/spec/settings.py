@@ -25,6 +25,9 @@ class Layer:
     kept: Mapping[str, Collection[str]] = field(default_factory=dict)
     """Tables of which only these keys count, since a file that extends this one names another plugin."""
 
+    left_out: Collection[str] = ()
+    """Keys that hold for this file alone, not for one that extends it."""
+
     @property
     def label(self) -> str:
         """What to call it in a line: a shipped one as it is called in a command."""
@@ -32,6 +35,8 @@ class Layer:
 
     def counts(self, path: Path) -> bool:
         """Return whether what this file says of `path` holds, if it says anything."""
+        if path and path[0] in self.left_out:
+            return False
         return len(path) < 2 or path[0] not in self.kept or path[1] in self.kept[str(path[0])]
 
     def has(self, path: Path) -> bool:

@@ -62,7 +62,8 @@ def test_tables_are_merged_key_by_key_and_arrays_replaced() -> None:
 
 
 def test_the_name_is_that_of_the_file_itself() -> None:
-    assert load({"own.toml": 'extends = "base.toml"\n', "base.toml": BASE}).spec.name == "own"
+    loaded = load({"own.toml": 'extends = "base.toml"\n', "base.toml": BASE})
+    assert (loaded.spec.name, origin(loaded, "name")) == ("own", "default")
 
 
 def test_paths_are_relative_to_the_file_they_stand_in(tmp_path: Path) -> None:
