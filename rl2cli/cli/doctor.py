@@ -16,11 +16,14 @@ from typing import Annotated
 
 import typer
 
+from rl2cli.cli.environments import FAMILIES
 from rl2cli.cli.output import emit, emit_json
 from rl2cli.cli.parameters import AsJson
 
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
 """Names under which Linux lists a processor's bfloat16 units; the last one is ARM's."""
+DEVELOPERS = "test"
+"""The extra that only those who change rl2 need."""
 COMPILERS = ("c++", "g++", "clang++", "cl")
 
 
@@ -56,6 +59,7 @@ def _report_machine(*, as_json: bool) -> None:
         "processor": _processor(),
         "devices": _devices(),
         "tools": _tools(),
+        "environments": {family.name: family.missing or "installed" for family in FAMILIES},
         "extras": _extras(),
         "folders": _folders(),
     }
@@ -72,13 +76,20 @@ def _versions() -> dict[str, object]:
 
 
 def _processor() -> dict[str, object]:
+    import torch
+
     from rl2cli.training.machine_facts import cpu_model
 
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from rl2cli.training.free_memory import free_disk, free_memory
+    from rl2cli.training.room import in_words
+
     return {
         "model": cpu_model(),
         "cores": f"{usable} usable of {os.cpu_count()}",
         "bfloat16": ", ".join(_bfloat16_units()) or "no units for it found",
+        "memory": f"{in_words(free_memory(torch.device('cpu')))} free",
+        "disk": f"{in_words(free_disk(Path()))} free here",
     }
 
 
@@ -96,6 +107,9 @@ def _devices() -> dict[str, object]:
     from rl2cli.training.machine_facts import gpu_names
 
     found: dict[str, object] = {f"cuda:{index}": name for index, name in enumerate(gpu_names())}
+    if found:
+        has_units = torch.cuda.is_bf16_supported(including_emulation=False)
+        found["cuda, bfloat16"] = "yes" if has_units else "no units for it"
     if not found:
         found["cuda"] = "this build of torch has none" if torch.version.cuda is None else "no device found"
     found["mps"] = "yes" if torch.backends.mps.is_available() else "no"
@@ -139,7 +153,7 @@ def _extras() -> dict[str, object]:
     with suppress(importlib.metadata.PackageNotFoundError):
         for requirement in importlib.metadata.requires("rl2cli") or []:
             extra = re.search(r"extra\s*==\s*['\"]([^'\"]+)", requirement)
-            if extra:
+            if extra and extra[1] != DEVELOPERS:
                 needed.setdefault(extra[1], []).append(requirement.partition(";")[0].strip())
     return {extra: _extra(extra, requirements) for extra, requirements in sorted(needed.items())}
 

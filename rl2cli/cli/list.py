@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
-import typer
-
+from rl2cli.cli.environments import FAMILIES, environments, is_importable
 from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AsJson
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins.lookup import problems
-from rl2cli.registry import Entry, Registry, adapters, algorithms, networks
+from rl2cli.registry import BUILT_IN, Entry, Registry, adapters, algorithms, networks
 from rl2cli.text import printable
 
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson
+
 REGISTRIES = {"algorithms": algorithms, "networks": networks, "adapters": adapters}
-KINDS = (*REGISTRIES, "environments", "specs", "runs")
+KINDS = (*REGISTRIES, "families", "environments", "specs", "runs")
 ON_REQUEST = ("environments", "runs")
 """Kinds that are listed only where they are named."""
 
@@ -63,24 +65,14 @@ def list_names(
         emit("\n\n".join("\n".join([one, *(f"  {line}" for line in _lines(names))]) for one, names in found.items()))
 
 
-def environment_ids() -> list[str]:
-    """Return every id in Gymnasium's registry, Atari's included, sorted; imports Gymnasium."""
-    import gymnasium
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with suppress(ImportError):
-            import ale_py
-
-            gymnasium.register_envs(ale_py)
-    return sorted(gymnasium.registry)
-
-
 def _names(kind: str) -> list[_Name]:
     if kind in REGISTRIES:
         return [_plugin(REGISTRIES[kind], entry) for entry in REGISTRIES[kind].entries()]
+    if kind == "families":
+        return [_Name(family.name, family.summary) for family in FAMILIES]
     if kind == "environments":
-        return [_Name(name) for name in environment_ids()]
+        own = [entry for entry in adapters.entries() if entry.origin != BUILT_IN]
+        return [*map(_Name._make, environments()), *(_Name(entry.name, "a backend of its own") for entry in own)]
     from rl2cli.spec.shipped import shipped_folder, shipped_specs
 
     folder = shipped_folder().parent
@@ -91,10 +83,19 @@ def _plugin(registry: Registry, entry: Entry) -> _Name:
     if not entry.is_outside:
         return _Name(entry.name, entry.summary or f"{entry.target} ({entry.origin})")
     where = printable(f"{entry.target}, {shown_origin(entry)}")
+    if _is_gone(entry):
+        return _Name(entry.name, f"its module is not there any more ({where})")
     if not entry.trusted:
         return _Name(entry.name, f"not trusted, see `rl2 register trust` ({where})")
     summary = registry.summary(entry)
     return _Name(entry.name, f"{summary} ({where})" if summary else where)
+
+
+def _is_gone(entry: Entry) -> bool:
+    """Return whether the module of a plugin cannot be found, as far as that is known without importing anything."""
+    module = entry.target.partition(":")[0].partition(".")[0]
+    beside = [] if entry.folder is None else [Path(entry.folder, f"{module}.py"), Path(entry.folder, module)]
+    return not any(path.exists() for path in beside) and not is_importable(module)
 
 
 def shown_origin(entry: Entry) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,3 +25,9 @@ def option_lines(row: OptionRow, *, name: str = "", owner: str = "") -> list[str
     indent = " " * 6
     description = textwrap.wrap(row.description, WIDTH, initial_indent=indent, subsequent_indent=indent)
     return [f"  {name or row.name}: {facts}", *description]
+
+
+def source_lines(sources: Mapping[str, str], indent: str = "  ") -> list[str]:
+    """Return a line for each source, its short name in brackets first."""
+    width = max((len(name) for name in sources), default=0) + 2
+    return [f"{indent}{f'[{name}]':<{width}} {source}" for name, source in sources.items()]

@@ -20,6 +20,9 @@ def load(spec: str, overrides: Sequence[str], *, quiet: bool, **short: Any) -> L
     loaded = load_spec(spec, overrides, **short)
     if loaded.shipped and not quiet:
         note(f"there is no file {spec} here; using the spec of that name that comes with rl2")
+    for layer in () if quiet else loaded.bases:
+        if layer.shipped:
+            note(f"it extends {layer.label}, which comes with rl2")
     return loaded
 
 

@@ -31,7 +31,7 @@ def model_from_schema(schema: dict[str, Any], name: str = "Options") -> type[Opt
     """Return a model that takes what `schema` allows, and whose own schema it is; checks in code are not in it."""
     required = schema.get("required", [])
     fields = {key: _field(item, key in required) for key, item in schema.get("properties", {}).items()}
-    model = create_model(name, __base__=_Described, **fields)
+    model = create_model(name, __base__=_Described, __doc__=schema.get("description"), **fields)
     original = copy.deepcopy(schema)
 
     def model_json_schema(*arguments: Any, **named: Any) -> dict[str, Any]:

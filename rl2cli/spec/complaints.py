@@ -19,7 +19,6 @@ from rl2cli.text import shortened
 
 PLANNED = {
     ("scale",),
-    ("extends",),
 }
 """Keys of the design whose feature is not there yet; refused, never ignored."""
 
@@ -65,8 +64,10 @@ def unknown_key(path: Path, known: Collection[str], homes: Mapping[str, str]) ->
     if path in PLANNED:
         message = f"{dotted(path)!r} is not there yet in rl2 {__version__}"
         return Finding(path, message, "remove it", at_key=True)
+    if path == ("extends",):
+        return Finding(path, "only the file of a spec can extend another one", "write it there", at_key=True)
     shown = shortened(name, _LONGEST_NAME)
-    names = sorted(known)
+    names = sorted({*known, "extends"} if len(path) == 1 else known)
     near = suggestion(name, names) if len(name) <= _LONGEST_NAME else None
     near = f"it belongs in [{homes[name]}]" if name in homes and len(path) <= 2 else near
     where = f" in [{dotted(path[:-1])}]" if len(path) > 1 else ""

@@ -8,53 +8,28 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import ValidationError
 
 from rl2cli.errors import PluginError, UsageError
 from rl2cli.options import Options
 from rl2cli.plugins.lookup import look_from
-from rl2cli.registry import Registry, adapters, algorithms, networks
 from rl2cli.spec.complaints import complaints
+from rl2cli.spec.extends import with_bases
 from rl2cli.spec.locate import Path
 from rl2cli.spec.mapping import plain_table
-from rl2cli.spec.model import AlgorithmSpec, EnvSpec, NetworkSpec, RunSpec
+from rl2cli.spec.model import EnvSpec, RunSpec
 from rl2cli.spec.overrides import SHORT_OPTIONS, Override, parse_override, short_override
+from rl2cli.spec.plugin_tables import PLUGIN_TABLES as PLUGIN_TABLES
+from rl2cli.spec.plugin_tables import PluginTable as PluginTable
 from rl2cli.spec.problems import MAX_PROBLEMS, Problem, SpecError
+from rl2cli.spec.settings import Layer, Settings
 from rl2cli.spec.shipped import find_spec, read_spec
-from rl2cli.spec.source import Finding, Source, dotted
+from rl2cli.spec.source import Finding, Source
 from rl2cli.spec.toml import decode, parse_source
 
 Model = TypeVar("Model", bound=Options)
-
-
-class PluginTable(NamedTuple):
-    """A table that mixes keys of rl2 with the options of the plugin that one of them names."""
-
-    registry: Registry
-    name_key: str
-    """Key that names the plugin."""
-    model: type[Options]
-
-    @property
-    def own_keys(self) -> set[str]:
-        """Keys that rl2 takes itself."""
-        return set(self.model.model_fields) - {"options"}
-
-    @property
-    def default_name(self) -> str:
-        """The plugin that is used where none is named."""
-        return str(self.model.model_fields[self.name_key].default)
-
-
-PLUGIN_TABLES = {
-    "env": PluginTable(adapters, "backend", EnvSpec),
-    "network": PluginTable(networks, "name", NetworkSpec),
-    "critic_network": PluginTable(networks, "name", NetworkSpec),
-    "algorithm": PluginTable(algorithms, "name", AlgorithmSpec),
-}
 
 
 @dataclass(frozen=True)
@@ -71,34 +46,17 @@ class LoadedSpec:
     settings: Settings | None = None
     """Where each value came from."""
 
+    @property
+    def bases(self) -> list[Layer]:
+        """The file that it extends, the one that this extends, and so on."""
+        return [] if self.settings is None else list(self.settings.layers[1:])
+
     def placed(self, error: UsageError) -> UsageError:
         """Return `error` with the line of the setting that its `place` names, such as `env.id`; else as it is."""
         path = tuple((error.place or "").split("."))
         if self.settings is None or isinstance(error, SpecError) or path[0] not in RunSpec.model_fields:
             return error
         return SpecError([self.settings.place(Finding(path, error.message, error.hint))])
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The values of a spec, and where each came from."""
-
-    data: dict[str, Any]
-    source: Source | None
-    overrides: Sequence[Override]
-
-    def place(self, finding: Finding) -> Problem:
-        """Return `finding` with its place in the file or on the command line."""
-        for override in reversed(self.overrides):
-            if override.covers(finding.path):
-                return override.place(finding)
-        in_file = self.source is not None and self.source.locations.key(finding.path) is not None
-        for override in self.overrides:
-            if not in_file and override.path[: len(finding.path)] == finding.path != ():
-                return override.place(finding)
-        if self.source is None:
-            return Problem(finding.message, finding.hint, key=dotted(finding.path))
-        return self.source.place(finding)
 
 
 def load_spec(
@@ -128,7 +86,7 @@ def load_spec(
     name = str(path) if not shipped else str(file)
     if not shipped:
         look_from(file.absolute().parent)  # the names of its own project count, wherever it is trained from
-    return _load_text(text, name, overrides, short, shipped=shipped)
+    return _load_text(text, name, overrides, short, file=file, shipped=shipped)
 
 
 def load_spec_text(
@@ -155,23 +113,34 @@ def load_spec_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) ->
     Raises:
         SpecError: What it says is wrong; all problems at once.
     """
+    import tomli_w  # a spec from a file needs none
+
     written = plain_table(mapping)
     data = plain_table(mapping)
-    settings = _overridden(data, None, overrides, {})
+    settings = _overridden(data, [], overrides, {})
     return LoadedSpec(_validated(settings, default_name="run"), tomli_w.dumps(written), "", settings=settings)
 
 
 def _load_text(
-    text: str, name: str, overrides: Sequence[str], short: Mapping[str, object], *, shipped: bool = False
+    text: str,
+    name: str,
+    overrides: Sequence[str],
+    short: Mapping[str, object],
+    *,
+    file: FilePath | None = None,
+    shipped: bool = False,
 ) -> LoadedSpec:
     source = Source(name, text)
-    settings = _overridden(parse_source(source), source, overrides, short)
+    data, layers = parse_source(source), [Layer(source, shipped)]
+    if file is not None:
+        data, layers = with_bases(layers[0], data, file)
+    settings = _overridden(data, layers, overrides, short)
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", FilePath(name).stem).strip("._-")[:64]
     return LoadedSpec(_validated(settings, default_name=stem or "run"), text, name, shipped, settings)
 
 
 def _overridden(
-    data: dict[str, Any], source: Source | None, arguments: Sequence[str], short: Mapping[str, object]
+    data: dict[str, Any], layers: Sequence[Layer], arguments: Sequence[str], short: Mapping[str, object]
 ) -> Settings:
     """Apply `--set` arguments, then short options, to `data`.
 
@@ -193,7 +162,7 @@ def _overridden(
         if short.get(key) is not None:
             overrides.append(short_override(key, short[key]))
             data[key] = short[key]
-    return Settings(data, source, overrides)
+    return Settings(data, layers, overrides)
 
 
 def _validated(settings: Settings, default_name: str) -> RunSpec:
@@ -207,7 +176,7 @@ def _validated(settings: Settings, default_name: str) -> RunSpec:
     spec = found.run()
     if found.findings or spec is None:
         problems = [settings.place(finding) for finding in found.findings[:MAX_PROBLEMS]]
-        problems.sort(key=lambda problem: (problem.line is None, problem.line or 0, problem.column or 0))
+        problems.sort(key=settings.order)
         raise SpecError(problems, omitted=len(found.findings) - len(problems))
     return _with_derived_defaults(spec)
 

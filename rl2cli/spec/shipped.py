@@ -29,13 +29,20 @@ def find_spec(path: str | Path) -> tuple[Path, bool]:
     path = Path(path)
     if path.exists():
         return path, False
-    if not path.is_absolute() and path.parent.as_posix() in (".", "runs"):
-        shipped = shipped_folder() / path.name
-        if path.suffix == ".toml" and shipped.is_file():
-            return shipped, True
-    known = [*shipped_specs(), *(str(near) for near in _beside(path))]
+    shipped = shipped_of_name(path)
+    if shipped is not None:
+        return shipped, True
+    known = [*shipped_specs(), *(str(near) for near in specs_in(path.parent))]
     hint = suggestion(path.as_posix(), known) or suggestion(f"runs/{path.stem}.toml", known)
     raise UsageError(f"there is no file {str(path)!r}", hint=hint or f"rl2 comes with: {', '.join(shipped_specs())}")
+
+
+def shipped_of_name(path: Path) -> Path | None:
+    """Return the shipped spec that is meant by `runs/NAME.toml`, or NAME.toml alone, if there is one."""
+    if path.is_absolute() or path.parent.as_posix() not in (".", "runs") or path.suffix != ".toml":
+        return None
+    shipped = shipped_folder() / path.name
+    return shipped if shipped.is_file() else None
 
 
 def read_spec(path: Path) -> str:
@@ -55,8 +62,9 @@ def read_spec(path: Path) -> str:
     return decode(content, str(path))
 
 
-def _beside(path: Path) -> list[Path]:
+def specs_in(folder: Path) -> list[Path]:
+    """Return the `.toml` files of a folder, a thousand at most; none where it cannot be read."""
     try:
-        return sorted(path.parent.glob("*.toml"))[:1000]
+        return sorted(folder.glob("*.toml"))[:1000]
     except OSError:
         return []

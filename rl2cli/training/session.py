@@ -55,7 +55,9 @@ def train(
     Raises:
         RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
     """
-    parts = _build(loaded, view.message, run_dir or root)  # there is nothing to save: signals act as they did before
+    parts = build_loaded(
+        loaded, view.message, run_dir or root
+    )  # there is nothing to save: signals act as they did before
     try:
         with StopRequest() as stop, RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
             write_text_atomic(folder.spec, loaded.text)
@@ -73,7 +75,7 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
-    parts = _build(loaded, None, Path("outputs"))
+    parts = build_loaded(loaded, None, Path("outputs"))
     try:
         trial = measure(parts)
         spec = parts.plan.spec
@@ -143,8 +145,12 @@ def resume(
             parts.close()
 
 
-def _build(loaded: LoadedSpec, announce: Callable[[str], None] | None, folder: Path) -> Parts:
-    """Build what `loaded` says; an error that blames a setting has the line that it stands in."""
+def build_loaded(loaded: LoadedSpec, announce: Callable[[str], None] | None, folder: Path) -> Parts:
+    """Build what `loaded` says; an error that blames a setting has the line that it stands in.
+
+    Raises:
+        RL2Error: See `rl2cli.errors`.
+    """
     try:
         parts = build(loaded.spec, announce, folder)
         try:

@@ -36,7 +36,7 @@ def measure(parts: Parts) -> Trial:
     while len(times) <= LEAST_ITERATIONS or times[-1] - times[0] < LEAST_SECONDS:
         trajectories = collector.collect()
         assert trajectories is not None  # nothing cuts it short
-        rollout_bytes = _bytes(trajectories)
+        rollout_bytes = size_in_bytes(trajectories)
         frames += collector.rollout.frames
         algorithm.update(trajectories, frames)
         times.append(time.perf_counter())
@@ -45,7 +45,8 @@ def measure(parts: Parts) -> Trial:
     return Trial(algorithm.rollout_length * env.num_envs, seconds, rollout_bytes)
 
 
-def _bytes(value: Any) -> int:
+def size_in_bytes(value: Any) -> int:
+    """Return what the tensors of a nested dict take."""
     if isinstance(value, dict):
-        return sum(_bytes(part) for part in value.values())
+        return sum(size_in_bytes(part) for part in value.values())
     return value.numel() * value.element_size() if isinstance(value, torch.Tensor) else 0

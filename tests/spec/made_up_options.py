@@ -32,3 +32,7 @@ class LearnerOptions(Options):
     def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:
         fits = num_envs % self.batch == 0
         return [] if fits else [Misfit("batch", f"{self.batch} does not divide {num_envs}", "take 4")]
+
+
+class SmallerOptions(Options):
+    step: float = 0.5

@@ -17,8 +17,9 @@ def test_the_shipped_schema_is_up_to_date() -> None:
 
 def test_plugin_options_are_merged_into_their_tables() -> None:
     schema = json_schema()
-    assert schema["required"] == ["total_frames"]
-    [choice] = schema["properties"]["env"]["allOf"]
+    whole = schema["then"]
+    assert (schema["required"], whole["required"]) == ([], ["total_frames", "env"])
+    [choice] = whole["properties"]["env"]["allOf"]
     assert choice["if"] == {"properties": {"backend": {"const": "gymnasium"}}}
     assert set(choice["then"]["properties"]) == {
         "backend", "num_envs", "workers", "timeout", "max_restarts", "id", "kwargs",
@@ -26,6 +27,16 @@ def test_plugin_options_are_merged_into_their_tables() -> None:
     assert (choice["then"]["required"], choice["then"]["additionalProperties"]) == (["id"], False)
     assert "$ref" not in schema_text()
     assert "null" not in schema_text()
+
+
+def test_a_spec_that_extends_another_needs_nothing_and_names_its_plugins_elsewhere() -> None:
+    schema = json_schema()
+    assert schema["properties"]["extends"]["type"] == "string"
+    assert schema["if"]["not"] == {"required": ["extends"]}
+    choice, other = schema["properties"]["env"]["allOf"]
+    assert other["if"]["properties"] == {"backend": {"not": {"enum": ["gymnasium"]}}}
+    assert choice["if"]["required"] == ["backend"]
+    assert "required" not in choice["then"]
 
 
 def test_options_become_rows_in_words() -> None:
