@@ -1,7 +1,7 @@
 """Lets one system call of a real run's saves fail, or the process die at it, for every such call in turn.
 
 `python tests/rigs/failing_calls.py --count 1000 --seed 1`, on Linux with strace: at most so many of them, drawn. A fork
-of this process trains; strace takes hold of it when its first save begins, or its second. After each, the run folder has
+of this process trains; strace takes hold of it when its first or second save begins. After each, the run folder has
 to hold one of the checkpoints of an undisturbed run, bit for bit, and to be resumed to the very end that one had. Where
 the process ended in its first save, it may hold none, and then says so.
 """
@@ -184,7 +184,8 @@ def run(count: int, seed: int, root: Path, kinds: tuple[str, ...]) -> tuple[Coun
     """Try `count` points, drawn from all; return what came of them, and the failures."""
     seen, failures = Counter[str](), []
     references = {kind: make_reference(kind, root) for kind in kinds}
-    every = [(kind, point) for kind, each in references.items() for save in (0, 1) for point in points(each, root, save)]
+    cases = [(kind, each, save) for kind, each in references.items() for save in (0, 1)]
+    every = [(kind, point) for kind, each, save in cases for point in points(each, root, save)]
     chosen = every if count >= len(every) else random.Random(seed).sample(every, count)
     for kind, point in chosen:
         ended, problems = check(references[kind], point, root)
