@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rl2cli.cli.option_text import option_lines
-from rl2cli.cli.output import emit
+from rl2cli.cli.output import emit_lines
 from rl2cli.errors import MissingDependencyError, PluginError, UsageError, nearest
 from rl2cli.plugins import schema_cache
 
@@ -37,4 +37,4 @@ def explain(
         near = nearest(key, [name for name, _, _ in known], count=1)
         hint = f"did you mean {near[0]!r}?" if near else "`rl2 show ppo` lists the options of ppo"
         raise UsageError(f"there is no setting {key!r}", hint=hint)
-    emit("\n".join(line for name, owner, row in found for line in option_lines(row, name=name, owner=owner)))
+    emit_lines(line for name, owner, row in found for line in option_lines(row, name=name, owner=owner))

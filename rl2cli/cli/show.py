@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit, emit_json, emit_lines
 from rl2cli.cli.parameters import AsJson, Overrides
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import schema_cache
@@ -68,4 +68,4 @@ def _show_plugin(name: str, *, as_json: bool) -> None:
             emit_json({**facts, "summary": registry.summary(entry), "options": [vars(row) for row in rows]})
             return
         heading = [f"{name}, {registry.kind}, {entry.origin}", *filter(None, [registry.summary(entry)]), ""]
-        emit("\n".join([*heading, *(line for row in rows for line in option_lines(row))]))
+        emit_lines([*heading, *(line for row in rows for line in option_lines(row))])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rl2cli.cli.failure import explain
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.cli.parameters import AllowImport, AsJson, Overrides
 from rl2cli.errors import UsageError
 from rl2cli.plugins import schema_cache
@@ -45,5 +45,5 @@ def _result(spec: str, overrides: list[str], *, silent: bool) -> dict[str, objec
         problems = problems or [{"message": error.message, "hint": error.hint}]
         return {"path": spec, "valid": False, "exit_code": error.exit_code, "problems": problems}
     if not silent:
-        emit(f"{loaded.path}: valid")
+        emit_lines([f"{loaded.path}: valid"])
     return {"path": loaded.path, "valid": True, "exit_code": 0, "problems": []}

@@ -18,12 +18,13 @@ from typing import Any, BinaryIO, NamedTuple
 from rl2cli.durable import read_regular, write_text_atomic
 from rl2cli.errors import MissingDependencyError, StorageError
 from rl2cli.reporting.progress import Clock
-from rl2cli.text import printable
+from rl2cli.text import shortened
 
 WRITE_EVERY = 20.0
 """Seconds between writes; the first also imports TensorBoard, which would be a good part of a short run's start."""
 
 
+_LONGEST_TAG = 1000
 _EVENT_FILES = "events.out.tfevents.*"
 _WRITTEN = ".written"
 """File with the frames up to which every point is in the event files, those of these frames too."""
@@ -190,7 +191,7 @@ class _EventFile:
     def _summary(self, values: Mapping[str, float | bytes]) -> object:
         value = self._summaries.Summary.Value
         return self._summaries.Summary(
-            value=[value(tag=printable(name), **self._content(number)) for name, number in values.items()]
+            value=[value(tag=shortened(name, _LONGEST_TAG), **self._content(number)) for name, number in values.items()]
         )
 
     def _content(self, value: float | bytes) -> dict[str, object]:

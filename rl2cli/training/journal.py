@@ -13,7 +13,7 @@ from rl2cli.reporting.progress import Evaluation
 from rl2cli.reporting.record import RecordFile
 from rl2cli.reporting.tensorboard import TensorBoardWriter, written_up_to
 from rl2cli.reporting.video import preview_gif
-from rl2cli.text import printable
+from rl2cli.text import MOST_CHARACTERS, shortened
 from rl2cli.training.run_folder import RunFolder
 
 _TENSORBOARD = "tensorboard"
@@ -97,7 +97,8 @@ class Journal:
         self.timings.append({"event": name, "time": time.time(), "frames": frames, **values})
         if name != "speed":
             details = "".join(f"  {key} {value}" for key, value in values.items())
-            self._log.append_line(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}"))
+            line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}"
+            self._log.append_line(shortened(line, MOST_CHARACTERS))
 
     def video(self, frames: int, path: Path, *, steps: int, total: float, ended: bool, seconds: float) -> None:
         """Record a video of `steps` steps and return `total`, in the run's folder, and show it in TensorBoard."""

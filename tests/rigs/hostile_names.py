@@ -22,9 +22,19 @@ from typing import Any
 from unittest.mock import patch
 
 import nasty_names
-from hostile_places import EVERY, SPEC, Said
+from captured import Said
+from hostile_places import EVERY, SPEC
 
-_WRITES = {"os.mkdir": 0, "os.rename": 1, "os.remove": 0, "os.rmdir": 0, "os.link": 1, "os.symlink": 1, "os.truncate": 0, "os.chmod": 0}
+_WRITES = {
+    "os.mkdir": 0,
+    "os.rename": 1,
+    "os.remove": 0,
+    "os.rmdir": 0,
+    "os.link": 1,
+    "os.symlink": 1,
+    "os.truncate": 0,
+    "os.chmod": 0,
+}
 """Audit event → which of its arguments is the path that is changed."""
 _FREE = ("/dev/", "/proc/")
 
@@ -43,26 +53,40 @@ class Arena:
     def entered(self) -> Iterator[None]:
         """Work in the folder, with the user's own folders in it too."""
         work = self.root / "work"
-        work.mkdir(exist_ok=True)
+        for path in (work, self.root / "home"):
+            path.mkdir(exist_ok=True)
         own = {f"XDG_{kind}_HOME": str(self.root / "home" / kind.lower()) for kind in ("CONFIG", "CACHE", "DATA")}
-        with patch.dict(os.environ, {**own, "HOME": str(self.root / "home"), "TERM": "xterm-256color"}), contextlib.chdir(work):
+        with (
+            patch.dict(os.environ, {**own, "HOME": str(self.root / "home"), "TERM": "xterm-256color"}),
+            contextlib.chdir(work),
+        ):
             os.environ.pop("NO_COLOR", None)
+            tempfile.tempdir = str(self.root / "home")  # where ctypes looks for libraries
             Path("spec.toml").write_text(SPEC, encoding="utf-8")
-            yield
+            try:
+                yield
+            finally:
+                tempfile.tempdir = None
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if not self.on:
             return
         if event == "open":
             path, mode, flags = arguments
-            writes = any(mark in mode for mark in "wax+") if isinstance(mode, str) else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            writes = (
+                any(mark in mode for mark in "wax+")
+                if isinstance(mode, str)
+                else bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+            )
             if not writes:
                 return
         elif event in _WRITES:
             path = arguments[_WRITES[event]]
         else:
             return
-        if isinstance(path, int) or (event in ("os.rmdir", "os.remove") and isinstance(arguments[-1], int) and arguments[-1] >= 0):
+        if isinstance(path, int) or (
+            event in ("os.rmdir", "os.remove") and isinstance(arguments[-1], int) and arguments[-1] >= 0
+        ):
             return  # a descriptor, or relative to one: of a folder that was opened
         where = os.path.realpath(os.fsdecode(path))
         if not (where + os.sep).startswith(self.free):
@@ -73,7 +97,8 @@ def problems(said: Said, terminal: bool) -> Iterator[str]:
     """Yield what is wrong with what a place printed."""
     for text in (said.out, said.err):
         # What colours there are in a traceback's lines are none: it has the name's own line breaks alone.
-        yield from nasty_names.problems_of(text, terminal=terminal, several_lines=said.several_lines)
+        several = said.several_lines or (said.as_json and text is said.out)
+        yield from nasty_names.problems_of(text, terminal=terminal, several_lines=several)
     if said.as_json:
         for number, line in enumerate(filter(None, [said.out.strip()])):
             try:
@@ -114,44 +139,53 @@ def _outside(root: Path) -> set[str]:
 def benign_pages() -> str:
     """Return the pages of a run whose name is harmless."""
     found = []
-    for number in range(40):
+    for number in range(12):
         EVERY["pages and pictures"][0]("small", random.Random(number), False)
         found += [page.read_text(encoding="utf-8") for page in (Path("page.html"), Path("page.svg")) if page.exists()]
     return "\n".join(found)
 
 
-def run(count: int, seed: int, places: tuple[str, ...] = tuple(EVERY), most: int = 10**9) -> tuple[Counter[str], list[str]]:
-    """Feed `count` names to the places; return how many each got, and the failures, `most` of them."""
+def run(
+    count: int, seed: int, places: tuple[str, ...] = tuple(EVERY), most: int = 10**9
+) -> tuple[Counter[str], list[str]]:
+    """Feed each of `count` names to one of the places; return how many each got, and the failures, about `most`."""
     fed, failures = Counter[str](), []
     with tempfile.TemporaryDirectory() as folder:
         arena = Arena(Path(folder))
         with arena.entered():
             benign = benign_pages() if "pages and pictures" in places else ""
             for number in range(count):
-                text = nasty_names.name(random.Random(f"{seed}/{number}"))
-                for place in places:
-                    if number % EVERY[place][1] == 0 and len(failures) < most:
-                        fed[place] += 1
-                        found = check(place, text, f"{seed}/{number}/{place}", arena, benign)
-                        failures += [f"{place}, seed {seed}/{number}, {text!a:.80}: {problem}" for problem in found]
+                draw = random.Random(f"{seed}/{number}")
+                text = nasty_names.name(draw)
+                place = draw.choices(places, [EVERY[each][1] for each in places])[0]
+                fed[place] += 1
+                found = check(place, text, f"{seed}/{number}", arena, benign)
+                failures += [f"{place}, seed {seed}/{number}, {text!a:.80}: {problem}" for problem in found]
+                if len(failures) >= most:
+                    break
     return fed, failures
 
 
 PLANTED: dict[str, tuple[str, Any, str]] = {
-    "errors are printed as they are": ("rl2cli.cli.failure.printable", lambda text, **_: text, "errors"),
-    "data is printed as it is": ("rl2cli.cli.output.printable", lambda text, **_: text, "run folders"),
-    "views print what they get": ("rl2cli.reporting.figures.printable", lambda text: text, "views"),
-    "tags of TensorBoard as they are": ("rl2cli.reporting.tensorboard.printable", lambda text: text, "records"),
-    "log.txt as it comes": ("rl2cli.training.journal.printable", lambda text: text, "records"),
+    "nothing is made harmless": ("rl2cli.text._printable_characters", lambda text, _: iter(text), "run folders"),
+    "errors are printed as they are": ("rl2cli.cli.failure.shortened", lambda text, _: text, "errors"),
+    "line breaks of data are kept": ("rl2cli.cli.output.shortened", lambda text, _: text, "run folders"),
+    "views print what they get": ("rl2cli.reporting.figures.shortened", lambda text, _: text, "views"),
+    "tags of TensorBoard as they are": ("rl2cli.reporting.tensorboard.shortened", lambda text, _: text, "records"),
+    "log.txt as it comes": ("rl2cli.training.journal.shortened", lambda text, _: text, "records"),
     "pages without escapes": ("rl2cli.results.page.escape", lambda text, **_: text, "pages and pictures"),
-    "colours where nobody asked": ("rl2cli.cli.failure._with_colour", lambda line: f"\x1b[31m{line}", "errors"),
-    "any name is a run's": ("rl2cli.training.run_folder._make_stamped", lambda parent, started, seed: _planted_folder(), "names of runs"),
-    "markup in the live table": ("rl2cli.reporting.board.Text.append", None, "live tables"),
-    "problems of specs as they are": ("rl2cli.spec.problems.printable", lambda text, **_: text, "specs"),
-}  # fmt: skip
+    "colours where nobody looks": ("rl2cli.cli.failure._with_colour", lambda line: f"\x1b[31m{line}", "errors"),
+    "a run's folder is elsewhere": (
+        "rl2cli.training.run_folder._make_stamped",
+        lambda *_: _elsewhere(),
+        "names of runs",
+    ),
+    "markup in the live table": ("rich.text.Text.append", None, "live tables"),
+    "lines of specs as they are": ("rl2cli.spec.problems.printable", lambda text, **_: text, "specs"),
+}
 
 
-def _planted_folder() -> Path:
+def _elsewhere() -> Path:
     path = Path("..", f"escaped{time.monotonic_ns()}")
     path.mkdir()
     return path
@@ -190,7 +224,7 @@ def main() -> int:
     fed, failures = run(asked.count, asked.seed, tuple(asked.places))
     for place, number in fed.items():
         print(f"{place:<28}{number:>8} names")
-    print(f"{asked.count} names, {fed.total()} feedings, piped and on a terminal, seed {asked.seed}, {len(failures)} failures")
+    print(f"{fed.total()} names, each piped and on a terminal, seed {asked.seed}, {len(failures)} failures")
     print("\n".join(failures[:100]))
     return int(bool(failures))
 
