@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+MOST_CHARACTERS = 8_000
+"""Of a line that holds data: more would only push away what is said besides it."""
+_MOST_MARKS = 8
+"""Combining marks on one character; hundreds would cover the lines around it."""
+_BLANK = "\u115f\u1160\u3164\uffa0"
+"""Letters that show nothing."""
 _UNSAFE_CATEGORIES = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 """Control (C0, DEL, C1), format (bidirectional, zero-width), surrogates, line and paragraph separators."""
 
@@ -16,7 +23,7 @@ def printable(text: str, *, keep_newlines: bool = False) -> str:
     """
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_printable_character(character, keep_newlines) for character in text)
+    return "".join(_printable_characters(text, keep_newlines))
 
 
 def shortened(text: str, limit: int) -> str:
@@ -31,10 +38,17 @@ def display_width(text: str) -> int:
     return sum(_character_width(character) for character in text)
 
 
-def _printable_character(character: str, keep_newlines: bool) -> str:
-    if character in "\t\r\n":
-        return "\n" if character == "\n" and keep_newlines else " "
-    return _REPLACEMENT if unicodedata.category(character) in _UNSAFE_CATEGORIES else character
+def _printable_characters(text: str, keep_newlines: bool) -> Iterator[str]:
+    marks = 0
+    for character in text:
+        category = unicodedata.category(character)
+        marks = marks + 1 if category[0] == "M" else 0
+        if character in "\t\r\n":
+            yield "\n" if character == "\n" and keep_newlines else " "
+        elif category in _UNSAFE_CATEGORIES or marks > _MOST_MARKS or character in _BLANK:
+            yield _REPLACEMENT
+        else:
+            yield character
 
 
 def _character_width(character: str) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.cli.parameters import AllowImport, AsJson, whole_number
 from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.registry import adapters
@@ -60,7 +60,7 @@ def check_env(
     if as_json:
         emit_json(_as_json(results, single=what is not None))
     else:
-        emit("\n\n".join(_as_text(name, checked) for name, checked in results))
+        emit_lines("\n\n".join(_as_text(name, checked) for name, checked in results).split("\n"))
     return 0 if all(checked.ok for _, checked in results) else EnvironmentFault.exit_code
 
 
@@ -139,7 +139,7 @@ def _as_json(results: list[tuple[str, Checked]], *, single: bool) -> dict[str, A
 
 
 def _as_text(name: str, checked: Checked) -> str:
-    heading = f"{name}: {checked.num_envs} environments, {checked.adapter}"
+    heading = printable(f"{name}: {checked.num_envs} environments, {checked.adapter}")
     table = [("", "key", "expected", "got"), *((_MARKS[row.ok], *_cells(row)) for row in checked.rows)]
     widths = [max(display_width(line[column]) for line in table) for column in range(3)]
     lines = ["  ".join([*map(_padded, line[:3], widths), line[3]]).rstrip() for line in table]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit_json, emit_lines, note
 from rl2cli.cli.parameters import AsJson, Quiet
 from rl2cli.errors import UsageError, suggestion
 
@@ -142,7 +142,7 @@ def title_of(compared: Sequence[Compared]) -> str:
 def _print_table(compared: Sequence[Compared]) -> None:
     from rl2cli.cli.list_runs import aligned
 
-    emit("\n".join(aligned([_HEADINGS, *map(_cells, compared)], right=range(3, len(_HEADINGS)))))
+    emit_lines(aligned([_HEADINGS, *map(_cells, compared)], right=range(3, len(_HEADINGS))))
 
 
 def _cells(one: Compared) -> list[str]:

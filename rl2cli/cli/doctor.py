@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from rl2cli.cli.environments import FAMILIES
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.cli.parameters import AsJson
 
 BFLOAT16_FLAGS = ("amx_bf16", "avx512_bf16", "bf16")
@@ -66,7 +66,7 @@ def _report_machine(*, as_json: bool) -> None:
     if as_json:
         emit_json(report)
         return
-    emit("\n".join(_lines(report)))
+    emit_lines(_lines(report))
 
 
 def _versions() -> dict[str, object]:

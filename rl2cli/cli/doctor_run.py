@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit, emit_json, emit_lines, note
 from rl2cli.errors import NoCheckpointError
 from rl2cli.reporting.figures import count, significant
 from rl2cli.training.run_folder import RunFolder
@@ -47,7 +47,7 @@ def print_check(where: str | None, *, as_json: bool) -> int:
     if as_json:
         emit_json(_as_json(folder, check))
     else:
-        emit("\n".join(_lines(folder, check)))
+        emit_lines(_lines(folder, check))
     return 0 if check.is_good else NoCheckpointError.exit_code
 
 

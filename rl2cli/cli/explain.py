@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from rl2cli.cli.option_text import option_lines, source_lines
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.errors import MissingDependencyError, PluginError, UsageError, nearest
 from rl2cli.plugins import schema_cache
 
@@ -53,7 +53,7 @@ def explain(
         raise _unknown(key, known, loaded)
     if as_json:
         return emit_json({"settings": [_facts(item, loaded) for item in found]})
-    emit("\n".join(line for item in found for line in _lines(item, loaded)))
+    emit_lines(line for item in found for line in _lines(item, loaded))
 
 
 def _settings(loaded: LoadedSpec | None) -> list[_Setting]:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit_json, emit_lines, note
 from rl2cli.cli.parameters import AllowImport, AsJson, Checkpoint, Quiet, Run, one_checkpoint, require_checkpoint_name
 from rl2cli.cli.startup import imported
 from rl2cli.errors import UsageError, suggestion
@@ -51,7 +51,7 @@ def export(
         note(f"warning: {text}")
     if not quiet:
         note(_verified(result))
-    emit_json(result) if as_json else emit(result["path"])
+    emit_json(result) if as_json else emit_lines([result["path"]])
 
 
 def _verified(result: dict[str, Any]) -> str:

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rl2cli.cli.output import CYAN, RED, StdoutClosedError, coloured, emit_json, say
-from rl2cli.errors import RL2Error, Stopped, StorageError
-from rl2cli.text import printable
+from rl2cli.errors import RL2Error, Stopped, StorageError, UsageError
+from rl2cli.text import MOST_CHARACTERS, printable, shortened
 from rl2cli.trust import is_allowed
 
 _DISK = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_PATHS = {errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM}
+"""What is wrong with a path that somebody named, or with what is there."""
 _LIBRARIES = {"rl2cli", "torch", "gymnasium", "numpy", "pydantic", "typer", "click", "tensordict", "torchrl", "tomli"}
 _LIBRARIES |= {
     "rich",
@@ -66,6 +68,8 @@ def _known(error: Exception) -> RL2Error | None:
         return error
     if isinstance(error, OSError) and error.errno in _DISK:
         return StorageError(f"the disk refused: {error.strerror}", place=error.filename and str(error.filename))
+    if isinstance(error, OSError) and error.errno in _PATHS and error.filename is not None:
+        return UsageError(f"this path cannot be used: {error.strerror}", place=str(error.filename))
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return RL2Error(
             f"out of memory: {error}",
@@ -87,10 +91,10 @@ def _bug(error: Exception) -> RL2Error:
 
 def _plain(error: RL2Error, frames: Sequence[_Frame]) -> str:
     mark = "" if isinstance(error, Stopped) else "error: "  # the user wanted it to stop
-    lines = [f"{mark}{printable(error.message)}"]
-    lines += [f"  --> {printable(error.place)}"] if error.place else []
+    lines = [f"{mark}{shortened(error.message, MOST_CHARACTERS)}"]
+    lines += [f"  --> {shortened(error.place, MOST_CHARACTERS)}"] if error.place else []
     lines += _shown(frames)
-    lines += ["", f"hint: {printable(error.hint)}"] if error.hint else []
+    lines += ["", f"hint: {shortened(error.hint, MOST_CHARACTERS)}"] if error.hint else []
     return "\n".join(lines)
 
 
@@ -118,8 +122,8 @@ class _Frame(NamedTuple):
         file = Path(self.file)
         shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
         source = linecache.getline(self.file, self.line).strip()
-        place = f"  {printable(str(shown))}:{self.line} in {printable(self.function)}"
-        return [place, f"    {printable(source)}"] if source else [place]
+        place = f"  {shortened(str(shown), MOST_CHARACTERS)}:{self.line} in {shortened(self.function, MOST_CHARACTERS)}"
+        return [place, f"    {shortened(source, MOST_CHARACTERS)}"] if source else [place]
 
 
 def _plugin_frames(error: Exception) -> list[_Frame]:

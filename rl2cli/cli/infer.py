@@ -9,7 +9,7 @@ import typer
 
 from rl2cli.cli.found_run import find
 from rl2cli.cli.infer_options import How, checked
-from rl2cli.cli.output import as_json_text, emit, emit_json, note
+from rl2cli.cli.output import as_json_text, emit_json, emit_lines, note
 from rl2cli.cli.parameters import AllowImport, AsJson, Checkpoint, Device, Quiet, Seed, one_checkpoint, whole_number
 from rl2cli.cli.startup import imported
 from rl2cli.durable import write_text_atomic
@@ -125,16 +125,16 @@ def _report(result: dict[str, Any], mode: str, out: Path | None, *, as_json: boo
         note(f"warning: {text}")
     if out is not None:
         write_text_atomic(out, as_json_text(result) + "\n")
-    emit_json(result) if as_json else emit(_as_text(result, mode))
+    emit_json(result) if as_json else emit_lines(_as_lines(result, mode))
     signal_number = result.get("stopped_by")
     return 0 if signal_number is None else 128 + int(signal_number)
 
 
-def _as_text(result: dict[str, Any], mode: str) -> str:
+def _as_lines(result: dict[str, Any], mode: str) -> list[str]:
     from rl2cli.reporting.figures import count, rate, significant
 
     if not result["episodes"]:
-        return "no episode ended"
+        return ["no episode ended"]
     number = significant
     lines = [f"video       {path}" for path in result["videos"]]
     if mode != "benchmark":
@@ -156,4 +156,4 @@ def _as_text(result: dict[str, Any], mode: str) -> str:
     lines.append(f"checkpoint  {count(result['frames'])} frames, {result['checkpoint']}")
     if mode == "benchmark":
         lines.append(f"speed       {rate(result['frames_per_second'])} frames/s")
-    return "\n".join(lines)
+    return lines

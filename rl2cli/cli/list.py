@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from rl2cli.cli.environments import FAMILIES, environments, is_importable
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit_json, emit_lines, note
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins.lookup import problems
 from rl2cli.registry import BUILT_IN, Entry, Registry, adapters, algorithms, networks
@@ -60,9 +61,9 @@ def list_names(
     if as_json:
         emit_json({one: [name._asdict() for name in names] for one, names in found.items()})
     elif kind is not None:
-        emit("\n".join(_lines(found[kind])))
+        emit_lines(_lines(found[kind]))
     else:
-        emit("\n\n".join("\n".join([one, *(f"  {line}" for line in _lines(names))]) for one, names in found.items()))
+        emit_lines(blocks([one, *(f"  {line}" for line in _lines(names))] for one, names in found.items()))
 
 
 def _names(kind: str) -> list[_Name]:
@@ -77,6 +78,11 @@ def _names(kind: str) -> list[_Name]:
 
     folder = shipped_folder().parent
     return [_Name(path, _opening_comment((folder / path).read_text(encoding="utf-8"))) for path in shipped_specs()]
+
+
+def blocks(sections: Iterable[Sequence[str]]) -> list[str]:
+    """Return the lines of all sections, an empty one between two."""
+    return [line for section in sections for line in ("", *section)][1:]
 
 
 def _plugin(registry: Registry, entry: Entry) -> _Name:

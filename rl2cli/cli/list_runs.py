@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit_json, emit_lines, note
 from rl2cli.reporting.figures import count, duration, significant
 from rl2cli.results.run_record import RunRecord
 from rl2cli.text import display_width, shortened
@@ -28,7 +28,7 @@ def list_runs(containing: str, *, as_json: bool) -> None:
         return emit_json({"runs": runs})
     if not runs:
         return note(f"no run under {OUTPUTS} contains {containing!r}" if found else f"there is no run under {OUTPUTS}")
-    emit("\n".join(aligned([_HEADINGS, *map(_cells, runs)], right={_HEADINGS.index(name) for name in _RIGHT})))
+    emit_lines(aligned([_HEADINGS, *map(_cells, runs)], right={_HEADINGS.index(name) for name in _RIGHT}))
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int] = ()) -> list[str]:

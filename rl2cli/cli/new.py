@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from rl2cli.cli.output import emit, say
+from rl2cli.cli.output import emit_lines, say
 from rl2cli.durable import explained, require_new_file, write_new_file
 from rl2cli.errors import UsageError
 from rl2cli.plugins.kept import project_file
@@ -60,7 +60,7 @@ def _write(kind: str, name: str) -> None:
         text = text.replace(old_class, class_name).replace(old_module, module)
         with explained(f"writing {file}"):
             write_new_file(file, text.encode())
-    emit("\n".join(map(str, files)))
+    emit_lines(map(str, files))
     say(_next_steps(kind, name, module, class_name))
 
 

@@ -6,9 +6,10 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Iterable
 from typing import TextIO
 
-from rl2cli.text import printable
+from rl2cli.text import MOST_CHARACTERS, printable, shortened
 
 RED, CYAN = "31;1", "36"
 
@@ -27,6 +28,15 @@ def emit(text: str) -> None:
         print(printable(text, keep_newlines=True))
     except BrokenPipeError as error:
         raise StdoutClosedError from error
+
+
+def emit_lines(lines: Iterable[str]) -> None:
+    """Print data on stdout, each as one line of at most `MOST_CHARACTERS`, whatever it holds.
+
+    Raises:
+        StdoutClosedError: its reader has gone.
+    """
+    emit("\n".join(shortened(line, MOST_CHARACTERS) for line in lines))
 
 
 def emit_json(value: object) -> None:
@@ -84,7 +94,7 @@ def say(text: str) -> None:
 
 def note(text: str) -> None:
     """Print a line of talk that may hold data."""
-    say(printable(text))
+    say(shortened(text, MOST_CHARACTERS))
 
 
 def coloured(text: str, code: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 
 if TYPE_CHECKING:
     from rl2cli.spec import LoadedSpec
@@ -18,7 +18,7 @@ def print_plan(loaded: LoadedSpec, *, as_json: bool) -> None:
     if as_json:
         emit_json(plan)
         return
-    emit("\n".join(_lines(plan)))
+    emit_lines(_lines(plan))
 
 
 def _lines(table: dict[str, object], indent: str = "") -> list[str]:

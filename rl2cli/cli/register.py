@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from rl2cli.cli.list import REGISTRIES
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit_json, emit_lines, note
 from rl2cli.cli.parameters import AsJson
 from rl2cli.errors import PluginError
 from rl2cli.plugins import edit
@@ -188,5 +188,5 @@ def _report(registration: Registration, seen: Inspected, use: str, *, as_json: b
     for text in seen.notes:
         note(f"warning: {text}")
     what = registration.target if registration.kind != "module" else "every name in it"
-    emit(f"{registration.kind} {registration.name}: {what}, from {seen.file}, kept in {registration.file}")
+    emit_lines([f"{registration.kind} {registration.name}: {what}, from {seen.file}, kept in {registration.file}"])
     note(f"use it: {use}")

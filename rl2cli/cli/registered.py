@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rl2cli.cli.list import REGISTRIES
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.list import REGISTRIES, blocks
+from rl2cli.cli.output import emit, emit_json, emit_lines, note
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import edit
 from rl2cli.plugins.grants import is_trusted, trust
@@ -53,7 +53,7 @@ def list_registered(as_json: AsJson = False) -> None:
         [f"{package} (installed)", *(_line(*rest) for origin, *rest in brought if origin == package)]
         for package in packages
     ]
-    emit("\n\n".join("\n".join(section) for section in sections) or "nothing is registered; `rl2 register` shows how")
+    emit_lines(blocks(sections) or ["nothing is registered; `rl2 register` shows how"])
 
 
 def _section(kept: Kept, trusted: bool) -> list[str]:
@@ -99,7 +99,7 @@ def remove(
         kinds = " and ".join(dict.fromkeys(each.kind for each in found))
         raise UsageError(f"{name!r} is registered as {kinds}", hint=f"say which: --kind {found[0].kind}")
     edit.forget(found[0])
-    emit(f"{found[0].kind} {name} is forgotten; it was {found[0].target} in {found[0].file}")
+    emit_lines([f"{found[0].kind} {name} is forgotten; it was {found[0].target} in {found[0].file}"])
     if len(found) > 1:
         note(f"{name} is now {found[1].target}, kept in {found[1].file}")
 
@@ -122,7 +122,7 @@ def trust_project(
         note(_shown(each))
     already = is_trusted(file, kept.content)
     trust(file, kept.content)
-    emit(f"{file} {'was trusted already' if already else 'is trusted as it is now'}")
+    emit_lines([f"{file} {'was trusted already' if already else 'is trusted as it is now'}"])
 
 
 def _file(where: Path | None) -> Path:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit
+from rl2cli.cli.output import emit_lines
 from rl2cli.cli.parameters import Quiet, Run
 
 
@@ -33,4 +33,4 @@ def report(
     path = out or record.path / "report.html"
     require_writable(path, BY)
     write(path, as_page(record, path).encode("utf-8", "backslashreplace"), BY)
-    emit(str(path))
+    emit_lines([str(path)])

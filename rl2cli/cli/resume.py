@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json, note, without_colour
+from rl2cli.cli.output import emit_json, emit_lines, note, without_colour
 from rl2cli.cli.parameters import AllowImport, AsJson, Quiet, Run, whole_number
 from rl2cli.cli.startup import imported
 from rl2cli.errors import UsageError
@@ -55,7 +55,7 @@ def resume(
         summary = session.resume(str(found.path), total_frames=frames, view=view, command=context.obj)
     finally:
         view.close()
-    emit_json(summary.to_json()) if as_json else emit(summary.run_dir)
+    emit_json(summary.to_json()) if as_json else emit_lines([summary.run_dir])
     return 0
 
 

@@ -9,7 +9,7 @@ from statistics import fmean, pstdev
 from typing import Any, NamedTuple
 
 from rl2cli.cli.failure import explain
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.cli.startup import SIGNALS_AT_ONCE
 from rl2cli.errors import RL2Error, Stopped, UsageError
 from rl2cli.reporting.figures import significant
@@ -112,7 +112,7 @@ def _run(group: SeedGroup, seeds: list[int], command: Callable[[int, list[str]],
             summary=summary,
             hint=f"go on with: rl2 resume {shown_path(str(group.path))}",
         )
-    emit_json(summary) if how.as_json else emit(str(group.path))
+    emit_json(summary) if how.as_json else emit_lines([str(group.path)])
     failed = [run for run in processes.runs if run.exit_code]
     if failed:
         explain(_failure(group, failed))

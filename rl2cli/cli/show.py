@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import schema_cache
 
@@ -52,7 +52,7 @@ def _show_spec(path: str, overrides: list[str], *, as_json: bool) -> None:
     from rl2cli.spec import spec_to_dict
 
     loaded = load(path, overrides, quiet=False)
-    emit_json(spec_to_dict(loaded.spec)) if as_json else emit("\n".join(with_origins(loaded)))
+    emit_json(spec_to_dict(loaded.spec)) if as_json else emit_lines(with_origins(loaded))
 
 
 def _show_plugin(name: str, *, as_json: bool) -> None:
@@ -66,7 +66,7 @@ def _show_plugin(name: str, *, as_json: bool) -> None:
     for registry in registries:
         if as_json:
             return emit_json(_facts(registry, name))
-        emit("\n".join(_lines(registry, name)))
+        emit_lines(_lines(registry, name))
 
 
 def _facts(registry: Registry, name: str) -> dict[str, object]:

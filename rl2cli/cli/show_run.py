@@ -6,10 +6,10 @@ import shlex
 from typing import Any
 
 from rl2cli.cli.found_run import find
-from rl2cli.cli.output import emit, emit_json
+from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.reporting.figures import count, duration, rate, significant
 from rl2cli.results.run_record import RunRecord
-from rl2cli.results.values import table, text
+from rl2cli.results.values import table, texts
 
 LAST_EVALUATIONS = 20
 LAST_REASONS = 5
@@ -26,7 +26,7 @@ def show_run(where: str, *, as_json: bool) -> None:
     lines += [*_progress(run), *_origin(run), *_best(run), *_exactness(run)]
     if checkpoints := run.checkpoints():
         lines.append(f"checkpoints  {', '.join(map(count, checkpoints))}")
-    emit("\n".join([*lines, *_table(run.evaluations)]))
+    emit_lines([*lines, *_table(run.evaluations)])
 
 
 def _status(run: RunRecord) -> str:
@@ -72,9 +72,10 @@ def _best(run: RunRecord) -> list[str]:
 
 
 def _exactness(run: RunRecord) -> list[str]:
-    reasons = [text(reason) for reason in run.summary.get("inexact") or () if isinstance(reason, str)]
+    reasons = texts(run.summary.get("inexact"))
     if not reasons and run.facts.get("exact") is not False:
-        shown = reasons[-LAST_REASONS:] or ["an environment was started anew"]
+        return []
+    shown = reasons[-LAST_REASONS:] or ["an environment was started anew"]
     return [f"{'not exact' if index == 0 else '':<13}{reason}" for index, reason in enumerate(shown)]
 
 
@@ -84,8 +85,8 @@ def _table(evaluations: list[dict[str, Any]]) -> list[str]:
     rows = [["frames", "return", "+/-", "stochastic"]]
     for row in evaluations[-LAST_EVALUATIONS:]:
         values = (row.get(key) for key in ("mean_return", "interval", "stochastic_mean"))
-        texts = (significant(value) if isinstance(value, float) else str(value or "-") for value in values)
-        rows.append([count(row["frames"]), *texts])
+        shown = (significant(value) if isinstance(value, float) else str(value or "-") for value in values)
+        rows.append([count(row["frames"]), *shown])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     earlier = len(evaluations) - LAST_EVALUATIONS
     heading = "evaluations" + (f" (the last {LAST_EVALUATIONS} of {count(len(evaluations))})" if earlier > 0 else "")

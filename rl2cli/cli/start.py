@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rl2cli.cli.output import emit, emit_json, note, without_colour
+from rl2cli.cli.output import emit_json, emit_lines, note, without_colour
 from rl2cli.cli.startup import imported
 
 if TYPE_CHECKING:
@@ -54,4 +54,4 @@ def start(
         summary = session.train(loaded, run_dir=run_dir, view=view, command=command)
     finally:
         view.close()
-    emit_json(summary.to_json()) if as_json else emit(summary.run_dir)
+    emit_json(summary.to_json()) if as_json else emit_lines([summary.run_dir])

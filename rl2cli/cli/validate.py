@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 from rl2cli.cli.failure import explain
-from rl2cli.cli.output import emit, emit_json, note
+from rl2cli.cli.output import emit_json, emit_lines, note
 from rl2cli.errors import RL2Error
 from rl2cli.plugins import schema_cache
 from rl2cli.trust import allow_import as grant
@@ -54,7 +54,7 @@ def _result(spec: str, overrides: list[str], *, deep: bool, silent: bool) -> dic
     except RL2Error as error:
         return _refused(spec, error, silent=silent)
     if not silent:
-        emit(f"{loaded.path}: valid{_sources(loaded)}")
+        emit_lines([f"{loaded.path}: valid{_sources(loaded)}"])
     return {"path": loaded.path, "valid": True, "exit_code": 0, "problems": [], "sources": origins(loaded), **tried}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl2cli.reporting.progress import Evaluation
-from rl2cli.text import printable
+from rl2cli.text import MOST_CHARACTERS, shortened
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Glyphs:
 
     def clean(self, text: str) -> str:
         """Return `text`, which comes from data, with nothing in it that this terminal cannot show harmlessly."""
-        safe = printable(text)
+        safe = shortened(text, MOST_CHARACTERS)
         return safe.encode("ascii", "replace").decode() if self.ascii_only else safe
 
 

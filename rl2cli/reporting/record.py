@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
+from typing import BinaryIO
 
 from rl2cli.durable import explained, open_regular
 
@@ -34,6 +36,8 @@ class RecordFile:
         self._lines: list[str] = []
         self._is_torn = False
         """Part of a row may lie behind `offset`."""
+        self._digest: hashlib._Hash | None = None
+        """Of the first `offset` bytes as they were written, once somebody has asked for it."""
         with self._explained():
             self._file = open_regular(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, buffering=0)
         with self._explained():
@@ -73,9 +77,23 @@ class RecordFile:
                 raise
             self._offset += len(content)
             self._lines.clear()
+        if self._digest is not None:
+            self._digest.update(content)
         if fsync:
             self.sync()
         return self._offset
+
+    def sha256(self) -> str:
+        """Return the hash of the first `offset` bytes; the first time they are read, and then it is kept up to date.
+
+        Raises:
+            StorageError: they cannot be read.
+        """
+        if self._digest is None:
+            with self._explained():
+                self._file.seek(0)
+                self._digest = _hash_start(self._file, self._offset)
+        return self._digest.hexdigest()
 
     def sync(self) -> None:
         """Push what was flushed to the disk, also from another thread.
@@ -115,6 +133,7 @@ class RecordFile:
                 problem = f"{self.path.name} was changed: byte {offset} is not the end of a line; cut back to {target}"
             os.ftruncate(self._file.fileno(), target)
             self._offset = target
+        self._digest = None
         return problem
 
     def rows_after(self, frames: int) -> list[dict[str, object]]:
@@ -179,6 +198,15 @@ class RecordFile:
 
     def _explained(self) -> AbstractContextManager[None]:
         return explained(f"writing {self.path.name}")
+
+
+def _hash_start(file: BinaryIO, length: int) -> hashlib._Hash:
+    """Return the sha256 of the next `length` bytes of a file, or of those that it has."""
+    digest = hashlib.sha256()
+    while length > 0 and (block := file.read(min(length, _BLOCK))):
+        digest.update(block)
+        length -= len(block)
+    return digest
 
 
 def _parse(line: bytes) -> dict[str, object] | None:

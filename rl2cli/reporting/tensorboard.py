@@ -18,15 +18,16 @@ from typing import Any, BinaryIO, NamedTuple
 from rl2cli.durable import read_regular, write_text_atomic
 from rl2cli.errors import MissingDependencyError, StorageError
 from rl2cli.reporting.progress import Clock
-from rl2cli.text import printable
+from rl2cli.text import shortened
 
 WRITE_EVERY = 20.0
 """Seconds between writes; the first also imports TensorBoard, which would be a good part of a short run's start."""
 
 
+_LONGEST_TAG = 1000
 _EVENT_FILES = "events.out.tfevents.*"
 _WRITTEN = ".written"
-"""File with the frames up to which every point is in the event files."""
+"""File with the frames up to which every point is in the event files, those of these frames too."""
 
 
 class _Point(NamedTuple):
@@ -57,6 +58,7 @@ class TensorBoardWriter:
         self._next_write = clock() + WRITE_EVERY
         self._points: list[_Point] = []
         self._file: _EventFile | None = None
+        self._written = self._purge_step - 1
         if purge_step and self._folder.is_dir():
             _note_written(self._folder, purge_step - 1)
 
@@ -77,10 +79,10 @@ class TensorBoardWriter:
             StorageError: the points so far could not be written.
         """
         self._points.append(_Point(time.time(), frames, {name: content}))
-        self.flush()
+        self.flush(is_last=True)
 
-    def flush(self) -> None:
-        """Write every point so far.
+    def flush(self, *, is_last: bool = False) -> None:
+        """Write every point so far; with `is_last` no more of the same frames belong to the record.
 
         Raises:
             StorageError: they could not be written; they are kept for the next flush.
@@ -89,7 +91,7 @@ class TensorBoardWriter:
             return
         self._next_write = self._clock() + WRITE_EVERY  # also after a failure: not with every point
         try:
-            self._write()
+            self._write(is_last)
         except OSError as error:
             raise StorageError(f"cannot write TensorBoard files: {error.strerror or error}") from error
 
@@ -100,13 +102,13 @@ class TensorBoardWriter:
             StorageError: they could not be written.
         """
         try:
-            self.flush()
+            self.flush(is_last=True)
         finally:
             if self._file is not None:
                 self._file.close()
                 self._file = None
 
-    def _write(self) -> None:
+    def _write(self, is_last: bool) -> None:
         if self._file is None:
             self._folder.mkdir(parents=True, exist_ok=True)
             _note_written(self._folder, self._purge_step - 1)  # a kill may leave a file with none of the points
@@ -114,7 +116,9 @@ class TensorBoardWriter:
         points = self._points
         self._file.write(points)
         self._points = []
-        _note_written(self._folder, points[-1].frames)
+        # An evaluation may follow at the frames of the last point: a kill before it is written must not lose it.
+        self._written = max(self._written, points[-1].frames - (not is_last))
+        _note_written(self._folder, self._written)
 
 
 def _note_written(folder: Path, frames: int) -> None:
@@ -187,7 +191,7 @@ class _EventFile:
     def _summary(self, values: Mapping[str, float | bytes]) -> object:
         value = self._summaries.Summary.Value
         return self._summaries.Summary(
-            value=[value(tag=printable(name), **self._content(number)) for name, number in values.items()]
+            value=[value(tag=shortened(name, _LONGEST_TAG), **self._content(number)) for name, number in values.items()]
         )
 
     def _content(self, value: float | bytes) -> dict[str, object]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rl2cli.errors import UsageError
-from rl2cli.text import display_width, printable
+from rl2cli.text import MOST_CHARACTERS, display_width, printable, shortened
 
 MAX_PROBLEMS = 50
 """More than these are counted, not shown."""
@@ -43,9 +43,13 @@ class Problem:
 
     def render(self) -> str:
         """Return the problem as plain text: message, place, source line, caret, hint."""
-        lines = [f"error: {printable(self.message)}", f"  --> {printable(self.place)}", *self._excerpt()]
+        lines = [
+            f"error: {shortened(self.message, MOST_CHARACTERS)}",
+            f"  --> {shortened(self.place, MOST_CHARACTERS)}",
+            *self._excerpt(),
+        ]
         if self.hint is not None:
-            lines += ["", f"hint: {printable(self.hint)}"]
+            lines += ["", f"hint: {shortened(self.hint, MOST_CHARACTERS)}"]
         return "\n".join(lines)
 
     def _excerpt(self) -> list[str]:

@@ -13,7 +13,7 @@ from rl2cli.reporting.progress import Evaluation
 from rl2cli.reporting.record import RecordFile
 from rl2cli.reporting.tensorboard import TensorBoardWriter, written_up_to
 from rl2cli.reporting.video import preview_gif
-from rl2cli.text import printable
+from rl2cli.text import MOST_CHARACTERS, shortened
 from rl2cli.training.run_folder import RunFolder
 
 _TENSORBOARD = "tensorboard"
@@ -31,6 +31,7 @@ class Journal:
         tensorboard: Whether to write TensorBoard files.
         start_frames: Frames of the checkpoint the session goes on from.
         metrics_offset: Size of metrics.jsonl at that checkpoint, to which it is cut back; None for a new run.
+        metrics_sha256: Its hash at that checkpoint; None where that is too old to say.
         warn: Tells the user that the disk refuses, once until it works again.
 
     Raises:
@@ -44,6 +45,7 @@ class Journal:
         tensorboard: bool,
         start_frames: int = 0,
         metrics_offset: int | None = None,
+        metrics_sha256: str | None = None,
         warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         self.metrics = RecordFile(folder.metrics)
@@ -51,13 +53,19 @@ class Journal:
         self._log = RecordFile(folder.log)
         self._warn = warn
         self._refused: set[str] = set()
-        self.problem = self.metrics.truncate_to(metrics_offset) if metrics_offset is not None else None
-        """What is wrong with metrics.jsonl where it could not be cut back."""
+        self.problem = None if metrics_offset is None else self._cut_back(metrics_offset, metrics_sha256)
+        """What is wrong with metrics.jsonl up to the checkpoint."""
         self._tensorboard: TensorBoardWriter | None = None
         if tensorboard:
             written = written_up_to(folder.tensorboard, start_frames) if metrics_offset is not None else -1
             self._tensorboard = TensorBoardWriter(folder.tensorboard, written + 1)
             self._repeat_after(written)
+
+    def _cut_back(self, offset: int, sha256: str | None) -> str | None:
+        problem = self.metrics.truncate_to(offset)
+        if problem is None and sha256 is not None and self.metrics.sha256() != sha256:
+            return f"{self.metrics.path.name} was changed: its first {offset} bytes are not those that were written"
+        return problem
 
     def _repeat_after(self, frames: int) -> None:
         """Give TensorBoard the rows of the record that a killed process did not get to write there."""
@@ -89,7 +97,8 @@ class Journal:
         self.timings.append({"event": name, "time": time.time(), "frames": frames, **values})
         if name != "speed":
             details = "".join(f"  {key} {value}" for key, value in values.items())
-            self._log.append_line(printable(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}"))
+            line = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {frames:>12,} {name}{details}"
+            self._log.append_line(shortened(line, MOST_CHARACTERS))
 
     def video(self, frames: int, path: Path, *, steps: int, total: float, ended: bool, seconds: float) -> None:
         """Record a video of `steps` steps and return `total`, in the run's folder, and show it in TensorBoard."""
@@ -111,14 +120,14 @@ class Journal:
             with self._tolerant(file.path.name):
                 file.flush()
 
-    def commit(self) -> int:
-        """Write every metric so far, and return the size of metrics.jsonl, which a checkpoint keeps.
+    def commit(self) -> dict[str, int | str]:
+        """Write every metric so far, and return size and hash of metrics.jsonl, which a checkpoint keeps.
 
         Raises:
             StorageError: The disk refused; the metrics are kept for the next time.
         """
         self.flush()
-        return self.metrics.flush()
+        return {"metrics_offset": self.metrics.flush(), "metrics_sha256": self.metrics.sha256()}
 
     def sync(self) -> None:
         """Push every metric so far to the disk: before the checkpoint that counts on them, and beside training.

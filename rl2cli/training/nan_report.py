@@ -15,6 +15,7 @@ from safetensors.torch import save
 
 from rl2cli.durable import write_bytes_atomic, write_text_atomic
 from rl2cli.errors import NonFiniteError, StorageError
+from rl2cli.text import shortened
 
 if TYPE_CHECKING:
     from rl2cli.training.trainer import Trainer
@@ -24,6 +25,7 @@ STEPS = 64
 """Steps of the last rollout that are kept, those up to the last one."""
 MAX_BYTES = 64 * 2**20
 """Of all tensors together; what does not fit is described, not kept."""
+_LONGEST_NAME = 200
 
 
 def write_nan_report(run: Path, trainer: Trainer, error: NonFiniteError) -> Path | None:
@@ -62,7 +64,7 @@ def _tensors(trainer: Trainer, error: NonFiniteError) -> Iterator[tuple[str, tor
 def _flattened(name: str, value: Any) -> Iterator[tuple[str, torch.Tensor]]:
     if isinstance(value, Mapping):
         for key, part in value.items():
-            yield from _flattened(f"{name}/{key}", part)
+            yield from _flattened(f"{name}/{shortened(str(key), _LONGEST_NAME)}", part)
     elif isinstance(value, torch.Tensor):
         yield name, value
     elif hasattr(value, "dtype") and hasattr(value, "shape"):

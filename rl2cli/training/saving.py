@@ -61,7 +61,7 @@ class Saver:
         self.tried_frames = frames
         is_best = best is not None and best.frames == frames
         try:
-            metadata = self.metadata | {"metrics_offset": self.journal.commit()}
+            metadata = self.metadata | self.journal.commit()
             state, segments = content()
             mean = best.mean_return if is_best and best is not None else None
             self.store.save(

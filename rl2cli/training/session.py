@@ -192,6 +192,7 @@ class _Session:
             tensorboard=self.spec.logging.tensorboard,
             start_frames=start_frames,
             metrics_offset=offset,
+            metrics_sha256=None if checkpoint is None else checkpoint.metadata.get("metrics_sha256"),
             warn=self._warn,
         )
         facts = threading.Thread(target=self._record_facts, args=(checkpoint,), name="rl2-run-json")

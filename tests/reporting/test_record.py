@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import math
 import os
@@ -156,3 +157,17 @@ def test_what_is_no_row_ends_them(tmp_path: Path, line: str) -> None:
     path.write_text('{"frames": 1}\n' + line + '\n{"frames": 4}\n{"frames": 5}\n')
     with RecordFile(path) as record:
         assert [row["frames"] for row in record.rows_after(0)] == [4, 5]
+
+
+def test_the_hash_follows_what_is_written(path: Path) -> None:
+    with RecordFile(path) as record:
+        assert record.sha256() == hashlib.sha256(b"").hexdigest()
+        for frames in range(3):
+            record.append({"frames": frames})
+            record.flush()
+            assert record.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+        record.truncate_to(24)
+        assert record.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()
+    path.write_bytes(path.read_bytes().replace(b"0", b"7"))
+    with RecordFile(path) as record:
+        assert record.sha256() == hashlib.sha256(path.read_bytes()).hexdigest()

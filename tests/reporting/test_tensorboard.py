@@ -144,3 +144,19 @@ def test_a_kill_in_the_first_write_leaves_all_points_to_be_written_again(
         writer.flush()
     assert list(tmp_path.glob("events.*"))
     assert written_up_to(tmp_path, 500) == -1
+
+
+def test_a_kill_between_two_points_of_the_same_frames_loses_none(tmp_path: Path, clock: Clock) -> None:
+    killed = TensorBoardWriter(tmp_path, clock=clock)
+    killed.scalars(100, {RETURN: 1})
+    clock.now += WRITE_EVERY
+    killed.scalars(200, {RETURN: 2})  # written; an evaluation of frame 200 is not
+    assert written_up_to(tmp_path, 300) == 199
+    resumed = TensorBoardWriter(tmp_path, purge_step=200)
+    resumed.scalars(200, {RETURN: 2})  # the record has both rows
+    resumed.scalars(200, {"evaluation/mean_return": 3})
+    resumed.close()
+    assert read(tmp_path) == [(100, 1), (200, 2)]
+    assert read(tmp_path, "evaluation/mean_return") == [(200, 3)]
+    assert written_up_to(tmp_path, 300) == 200
+    killed.close()

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 from small_runs import checkpoints, spec, train
 
+from rl2cli.reporting.view import make_view
+from rl2cli.training.checkpoint import CheckpointStore
 from rl2cli.training.run_check import RunCheck, check_run
 from rl2cli.training.run_folder import RunFolder
+from rl2cli.training.session import resume
 
 DQN = {"name": "dqn", "buffer_size": 100, "learning_starts": 20, "batch_size": 8}
 
@@ -105,3 +108,39 @@ def test_a_run_without_checkpoints_is_not_good(run: Path) -> None:
     shutil.rmtree(run / "checkpoints")
     check = _check(run)
     assert (check.checkpoints, check.is_good, check.resumes_from) == ([], False, None)
+
+
+def test_a_changed_byte_of_the_record_is_found_by_every_checkpoint_behind_it(run: Path) -> None:
+    metrics = run / "metrics.jsonl"
+    content = metrics.read_bytes()
+    place = content.index(b"rollout/episodes")  # of the first row, so all of its lines still have their form
+    metrics.write_bytes(content[:place] + b"R" + content[place + 1 :])
+    problems = [each.problems for each in _check(run).checkpoints]
+    assert all("metrics.jsonl was changed" in problem for (problem,) in problems)
+    last_line = content.rindex(b"\n", 0, -1) + 1
+    metrics.write_bytes(content[:last_line] + content[last_line:].replace(b"0", b"1", 1))
+    problems = [each.problems for each in _check(run).checkpoints]
+    assert problems[0] == []
+    assert "metrics.jsonl was changed" in problems[-1][0]
+
+
+def test_a_row_behind_the_end_of_a_finished_run_is_found(run: Path) -> None:
+    with open(run / "metrics.jsonl", "ab") as file:
+        file.write(b'{"frames": 256, "evaluation/mean_return": 1000.0}\n')
+    assert "something was added" in _check(run).checkpoints[-1].problems[0]
+
+
+def test_a_checkpoint_from_before_the_hash_is_good(run: Path) -> None:
+    store = CheckpointStore(run / "checkpoints")
+    checkpoint = store.newest()
+    metadata = {name: value for name, value in checkpoint.metadata.items() if name != "metrics_sha256"}
+    store.save(checkpoint.frames, checkpoint.state, metadata, segments=checkpoint.segments, supersede=True)
+    store.close()
+    assert _check(run).is_good
+
+
+def test_resume_says_that_the_record_was_changed(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    metrics = run / "metrics.jsonl"
+    metrics.write_bytes(metrics.read_bytes().replace(b"rollout", b"Rollout", 1))
+    resume(str(run), view=make_view("quiet"), total_frames=300)
+    assert "metrics.jsonl was changed" in capsys.readouterr().err
