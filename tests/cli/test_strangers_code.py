@@ -14,6 +14,7 @@ import pytest
 import torch
 from command_runner import Rl2
 
+from rl2cli import registry
 from rl2cli.algorithms.base import Task
 from rl2cli.algorithms.ppo import PPO
 from rl2cli.checks import plugin_process
@@ -46,6 +47,9 @@ def _of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mo
     sys.path[:] = path
     for name in NAMES:
         sys.modules.pop(name, None)
+    for plugins in (registry.algorithms, registry.networks, registry.adapters):
+        for name in ("fourier", "reinforce", "rover", "poles", "mjlab", "envpool", "tried-out"):
+            plugins.unregister(name)
 
 
 @pytest.fixture

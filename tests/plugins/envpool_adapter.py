@@ -51,7 +51,8 @@ class EnvPoolAdapter(BaseEnvAdapter):
         return Step(observation, reward.float(), terminated, truncated & ~terminated, final, valid)
 
     def get_observation(self, raw):
-        return torch.from_numpy(np.array(raw, self.observation_space.dtype))
+        observation = torch.from_numpy(np.array(raw))
+        return observation.float() if observation.is_floating_point() else observation
 
     def get_action(self, action):
         return np.asarray(action.cpu(), self.action_space.dtype)

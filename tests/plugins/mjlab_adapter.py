@@ -23,7 +23,6 @@ class MjlabAdapter(BaseEnvAdapter):
     vectorised = True
 
     def setup(self):
-        import mjlab.tasks  # noqa: F401  # registers them
         from mjlab.envs import ManagerBasedRlEnv
         from mjlab.tasks.registry import list_tasks, load_env_cfg
 
