@@ -1,8 +1,7 @@
-"""The `torchrl` backend: any single torchrl `EnvBase`, and with it dm_control, Jumanji, Brax and what else it wraps."""
+"""The `torchrl` backend: any torchrl `EnvBase`, and with it dm_control, Jumanji, Brax and what else it wraps."""
 
 from __future__ import annotations
 
-import importlib
 from typing import Any
 
 import numpy as np
@@ -10,13 +9,11 @@ import torch
 from gymnasium import spaces
 
 from rl2cli.envs.base import BaseEnvAdapter
+from rl2cli.envs.torchrl_make import END_KEYS, build_torchrl, dotted
 from rl2cli.envs.torchrl_options import TorchRLOptions
 from rl2cli.envs.torchrl_specs import space_of
-from rl2cli.errors import EnvironmentFault, MissingDependencyError, UsageError, suggestion
-from rl2cli.registry import import_target
-from rl2cli.trust import require_allowed
-
-_END_KEYS = ("terminated", "truncated", "done")
+from rl2cli.errors import UsageError
+from rl2cli.options import Options as BaseOptions
 
 
 class TorchRLAdapter(BaseEnvAdapter):
@@ -25,20 +22,31 @@ class TorchRLAdapter(BaseEnvAdapter):
     Options = TorchRLOptions
     options: TorchRLOptions
 
+    @classmethod
+    def select(cls, options: BaseOptions, num_envs: int) -> type[BaseEnvAdapter]:
+        """Return the class for an environment that is a batch by itself where the options say so."""
+        del num_envs
+        assert isinstance(options, TorchRLOptions)
+        if options.batch_argument is None:
+            return cls
+        from rl2cli.envs.torchrl_batch import TorchRLBatchAdapter
+
+        return TorchRLBatchAdapter
+
     def setup(self) -> None:
         """Build the environment and translate its specs."""
         from tensordict import TensorDict
 
-        self._env = self._build()
+        self._env = build_torchrl(self.options, {})
         if self._env.batch_size:
             raise UsageError(
                 f"{self.options.factory} is a batch {list(self._env.batch_size)}: rl2 makes batches itself",
-                hint="build it with an empty batch_size",
+                hint='build it with an empty batch_size, or write batch_argument = "batch_size" or "num_envs" under '
+                "[env] and leave that out of kwargs",
                 place="env.kwargs",
             )
-        self._require_flat_keys()
         self._observed = sorted(self._env.observation_spec.keys(True, True), key=str)
-        parts = {".".join(_path(key)): space_of(self._env.observation_spec[key]) for key in self._observed}
+        parts = {dotted(key): space_of(self._env.observation_spec[key]) for key in self._observed}
         self.observation_space = next(iter(parts.values())) if len(parts) == 1 else spaces.Dict(parts)
         self._action_spec = self._env.action_spec
         self.action_space = space_of(self._action_spec, one_hot=True)
@@ -65,7 +73,7 @@ class TorchRLAdapter(BaseEnvAdapter):
             result = self._env.step(self._data)
         after = result["next"]
         self._steps += 1
-        ends = {key: bool(after[key].any()) for key in _END_KEYS if key in after.keys()}  # noqa: SIM118
+        ends = {key: bool(after[key].any()) for key in END_KEYS if key in after.keys()}  # noqa: SIM118
         terminated = ends.get("terminated", ends.get("done", False) and not ends.get("truncated", False))
         truncated = ends.get("truncated", False) or self._steps == self.options.max_episode_steps
         reward = float(after[self._env.reward_key].sum())
@@ -88,39 +96,5 @@ class TorchRLAdapter(BaseEnvAdapter):
             env.close()
 
     def _observation(self, data: Any) -> Any:
-        parts = {".".join(_path(key)): data[key].detach().cpu().numpy() for key in self._observed}
+        parts = {dotted(key): data[key].detach().cpu().numpy() for key in self._observed}
         return next(iter(parts.values())) if len(parts) == 1 else parts
-
-    def _build(self) -> Any:
-        from torchrl.envs import EnvBase
-
-        factory = self._factory()
-        if not (isinstance(factory, type) and issubclass(factory, EnvBase)):
-            raise UsageError(f"{self.options.factory} is no torchrl EnvBase", place="env.factory")
-        try:
-            return factory(*self.options.args, **self.options.kwargs)
-        except ImportError as error:
-            needed = f"needs {error.name}" if error.name else str(error)
-            hint = f"pip install {error.name}" if error.name else None
-            raise MissingDependencyError(f"{self.options.factory} {needed}", hint=hint) from error
-        except (TypeError, ValueError) as error:
-            raise UsageError(f"{self.options.factory} refused its arguments: {error}", place="env.args") from error
-
-    def _factory(self) -> Any:
-        name = self.options.factory
-        if ":" in name:
-            require_allowed(name.partition(":")[0], f"the torchrl factory {name!r}")
-            return import_target(name, what="torchrl factory")
-        module = importlib.import_module("torchrl.envs")
-        if not hasattr(module, name):
-            near = suggestion(name, [each for each in dir(module) if each.endswith("Env")])
-            raise UsageError(f"torchrl.envs has no {name!r}", hint=near, place="env.factory")
-        return getattr(module, name)
-
-    def _require_flat_keys(self) -> None:
-        if len(self._env.action_keys) != 1 or len(self._env.reward_keys) != 1:
-            raise EnvironmentFault(f"{self.options.factory} has several agents: rl2 trains one")
-
-
-def _path(key: Any) -> tuple[str, ...]:
-    return key if isinstance(key, tuple) else (key,)

@@ -17,6 +17,10 @@ class TorchRLOptions(Options):
         default_factory=list, description='Its arguments in order, such as ["cartpole", "swingup"].'
     )
     kwargs: dict[str, JsonValue] = Field(default_factory=dict, description="Its keyword arguments.")
+    batch_argument: str | None = Field(
+        None,
+        description="Its keyword argument for num_envs, such as num_envs or batch_size, where it is a batch by itself.",
+    )
     max_episode_steps: int | None = Field(
         None, ge=1, description="Steps after which an episode is cut; else as the environment does it itself."
     )

@@ -64,6 +64,16 @@ def test_every_python_block_is_a_file() -> None:
     assert unnamed == []
 
 
+def test_plugins_shown_are_the_files_in_tests_plugins() -> None:
+    shown = {block.file_name: block.text for block in blocks("guide", "python")}
+    guide = DOCUMENTS["guide"].read_text(encoding="utf-8")
+    files = sorted((ROOT / "tests" / "plugins").glob("*.py"))
+    assert {path.name for path in files} - shown.keys() == {"mjlab_adapter.py", "envpool_adapter.py"}  # linked
+    for path in files:
+        assert f"(../tests/plugins/{path.name})" in guide
+        assert shown.get(path.name) in (None, f"# {path.name}\n{path.read_text(encoding='utf-8')}"), path.name
+
+
 @pytest.mark.parametrize("name", scripts("guide"))
 def test_guide_examples_run(name: str, in_folder: Path) -> None:
     run_file(name)
