@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,7 +14,8 @@ from gymnasium import spaces
 
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.omniverse.engine import Engine
-from rl2cli.envs.omniverse.options import OmniverseOptions
+from rl2cli.envs.omniverse.options import CameraOptions, OmniverseOptions
+from rl2cli.envs.omniverse.sight import Sight
 from rl2cli.envs.omniverse.task import Task
 from rl2cli.errors import EnvironmentFault, MissingDependencyError, UsageError
 from rl2cli.keys import Observation
@@ -24,6 +25,8 @@ from rl2cli.trust import require_allowed
 
 PACKAGES = {"ovphysx": "0.6.", "ovstage": "0.2.", "usd-exchange": "3."}
 """What PhysX as a library needs, and how the versions begin that were tried."""
+CAMERA_PACKAGES = {"newton": "1.6.", "warp-lang": "1.17."}
+"""The same for cameras and videos."""
 INSTALL = 'pip install "rl2cli[omniverse]"'
 BODY_BYTES = 24_000
 """What PhysX takes for a rigid body, measured and rounded up."""
@@ -49,18 +52,21 @@ class OmniverseAdapter(BaseEnvAdapter):
             self.device = torch.device("cpu")
         self._engine = self.make_engine()
         task = self._task = Task(options, self._engine)
+        self._sight = Sight(
+            task, {name: (camera, self.make_camera(camera)) for name, camera in options.cameras.items()}
+        )
         count, device = self.num_envs, self.device
-        self.observation_space = spaces.Box(-np.inf, np.inf, (task.width,), np.float32)
+        self.observation_space = self._sight.space
         self.action_space = spaces.Box(-1.0, 1.0, (task.num_actions,), np.float32)
         self.frame_skip = options.decimation
         self.render_fps = 1.0 / task.world.seconds
-        self._observation = torch.zeros(count, task.width, device=device)
-        self._final = torch.zeros_like(self._observation)
+        self._view = None if self.render_mode is None else self.make_camera(options.view)
         self._reward = torch.zeros(count, device=device)
         self._truncated = torch.zeros(count, dtype=torch.bool, device=device)
         self._base_seeds, self._episodes = np.zeros(count, np.int64), np.zeros(count, np.int64)
         self._began = np.zeros(count, np.int64)  # step of all at which each episode began
         self._steps = 0
+        self._shot: np.ndarray | None = None  # the last picture of an episode that has just ended
         self._log = torch.zeros(options.max_episode_steps, count, task.num_actions, device=device)
         """Actions of the newest steps, number t in row t % length: as long as an episode can be."""
 
@@ -71,12 +77,14 @@ class OmniverseAdapter(BaseEnvAdapter):
             UsageError: There is no such scene, or it is no scene with one articulation, or it does not fit.
             MissingDependencyError: PhysX is not installed.
         """
-        require_packages()
+        options = self.options
+        require_packages(PACKAGES)
+        if options.cameras or self.render_mode is not None:
+            require_packages(CAMERA_PACKAGES)
         from rl2cli.envs.omniverse.physx import PhysXEngine
         from rl2cli.envs.omniverse.stage import find_file, read_scene
 
-        options = self.options
-        scene = read_scene(_authored(options.scene) or find_file(options.scene), options.articulation)
+        scene = self._scene = read_scene(_authored(options.scene) or find_file(options.scene), options.articulation)
         _require_memory(self.num_envs, scene.bodies)
         return PhysXEngine(
             scene,
@@ -87,25 +95,51 @@ class OmniverseAdapter(BaseEnvAdapter):
             device=self.device,
         )
 
+    def make_camera(self, options: CameraOptions) -> Any:
+        """Return what takes pictures of the environments."""
+        from rl2cli.envs.omniverse.camera import Camera
+
+        return Camera(
+            options,
+            self._scene,
+            self._engine.body_names,
+            num_envs=self.num_envs,
+            ground=self.options.ground,
+            device=self.device,
+        )
+
     def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start new episodes, of all environments or of those in `mask`."""
         seeds = np.arange(self.num_envs, dtype=np.int64) if seed is None else np.asarray(seed, np.int64)
         chosen = np.ones(self.num_envs, np.bool_) if mask is None else np.asarray(mask, np.bool_)
         self._base_seeds[chosen], self._episodes[chosen] = seeds[chosen], 0
-        self._begin(chosen)
-        self._task.observe(self._observation)
-        return self._observation, {}
+        self._sight.look(self._begin(chosen))
+        return self._sight.observation, {}
 
     def step(self, action: torch.Tensor) -> Step:
         """Take one step in every environment."""
         step, done = self._advance(action)
+        self._sight.look()
+        self._shot = None
         if done is not None:
-            self._task.observe(self._final)
-            step.final_observation = self._final
+            if self._view is not None:
+                self._shot = self._picture()
+            self._sight.end()
+            step.final_observation = self._sight.final
             self._episodes[done] += 1
-            self._begin(done)
-        self._task.observe(self._observation)
+            self._sight.look(self._begin(done))
         return step
+
+    def render(self) -> np.ndarray:
+        """Return a picture of the first environment; after the end of its episode, its last."""
+        if self._view is None:
+            raise UsageError("this environment was not made to draw")
+        return self._picture() if self._shot is None else self._shot
+
+    def _picture(self) -> np.ndarray:
+        assert self._view is not None
+        picture: np.ndarray = self._view.take(self._task.world.body_pose)[0].cpu().numpy().copy()
+        return picture
 
     def get_state(self) -> dict[str, Any] | None:
         """Return seeds, numbers of the episodes, and their actions."""
@@ -117,7 +151,7 @@ class OmniverseAdapter(BaseEnvAdapter):
             "episode": self._episodes.copy(),
             "length": lengths,
             "actions": self._log[steps].cpu().numpy(),
-            "observation": self._observation.cpu().numpy().copy(),
+            "observation": self._sight.numbers.cpu().numpy().copy(),
         }
 
     def set_state(self, state: dict[str, Any]) -> tuple[Observation, dict[str, Any]]:
@@ -126,16 +160,21 @@ class OmniverseAdapter(BaseEnvAdapter):
         lengths = np.asarray(state["length"])
         longest = int(lengths.max(initial=0))
         actions = torch.as_tensor(np.asarray(state["actions"]), dtype=torch.float32, device=self.device)
+        pictures = longest - self._sight.longest_stack  # before these, none that is still seen is taken
         for index in range(longest):
-            self._begin(lengths == longest - index)
+            begun = self._begin(lengths == longest - index)
+            if begun is not None and index >= pictures:
+                self._sight.look(begun)
             _, done = self._advance(actions[index])
             if done is not None and bool((done & (lengths >= longest - index)).any()):
                 raise EnvironmentFault("an episode ended early when it was replayed")
-        self._begin(lengths == 0)
-        self._task.observe(self._observation)
-        if not torch.equal(self._observation.cpu(), torch.as_tensor(np.asarray(state["observation"]))):
+            if index >= pictures:
+                self._sight.look()
+        begun = self._begin(lengths == 0)
+        self._sight.look(torch.zeros(0, dtype=torch.int64, device=self.device) if begun is None else begun)
+        if not torch.equal(self._sight.numbers.cpu(), torch.as_tensor(np.asarray(state["observation"]))):
             raise EnvironmentFault("PhysX, given the same actions again, came to other observations")
-        return self._observation, {}
+        return self._sight.observation, {}
 
     def close(self) -> None:
         """Let go of the engine."""
@@ -159,24 +198,27 @@ class OmniverseAdapter(BaseEnvAdapter):
         self._truncated &= ~world.terminated
         task.reward(self._reward)
         done = (world.terminated | self._truncated).cpu().numpy()
-        step = Step(self._observation, self._reward, world.terminated, self._truncated)
+        step = Step(self._sight.observation, self._reward, world.terminated, self._truncated)
         return step, done if done.any() else None
 
-    def _begin(self, chosen: np.ndarray) -> None:
-        """Begin an episode in the environments in `chosen` [N] bool."""
+    def _begin(self, chosen: np.ndarray) -> torch.Tensor | None:
+        """Begin an episode in the environments in `chosen` [N] bool; return their indices, None for none."""
         rows = np.flatnonzero(chosen)
-        if len(rows):
-            self._task.begin(torch.from_numpy(rows).to(self.device), self._base_seeds[rows], self._episodes[rows])
-            self._began[rows] = self._steps
+        if not len(rows):
+            return None
+        indices = torch.from_numpy(rows).to(self.device)
+        self._task.begin(indices, self._base_seeds[rows], self._episodes[rows])
+        self._began[rows] = self._steps
+        return indices
 
 
-def require_packages() -> None:
-    """Check that PhysX as a library is installed, in a version that was tried.
+def require_packages(packages: Mapping[str, str]) -> None:
+    """Check that `packages` are installed, in versions that were tried.
 
     Raises:
         MissingDependencyError: It is not; the hint is the line that installs it.
     """
-    for name, version in PACKAGES.items():
+    for name, version in packages.items():
         try:
             found = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -13,6 +13,8 @@ Names = Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=1)
 Positive = Annotated[float, Field(gt=0.0, le=1e9)]
 Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
+STATE = "state"
+"""Key of what is no picture, in an observation with cameras."""
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -148,11 +150,34 @@ class ActionOptions(Options):
     )
 
 
+class CameraOptions(Options):
+    """`[env.cameras.NAME]` and `[env.view]`: a camera in each environment."""
+
+    size: Annotated[list[Pixels], Field(min_length=2, max_length=2)] = Field(
+        [48, 64], description="Height and width of its pictures."
+    )
+    position: Triple = Field([0.0, -5.0, 3.0], description="Where it stands, in metres in the environment's frame.")
+    target: Triple = Field([0.0, 0.0, 1.5], description="What it looks at.")
+    field_of_view: Annotated[float, Field(gt=0.0, lt=3.1)] = Field(0.8, description="Vertical angle in radians.")
+    follow: bool = Field(False, description="Move along with the root, which position and target are then from.")
+    stack: Annotated[int, Field(ge=1, le=16)] = Field(1, description="Newest pictures that the policy sees together.")
+
+    @model_validator(mode="after")
+    def _check_target(self) -> Self:
+        if self.position == self.target:
+            raise ValueError("position and target are the same point")
+        return self
+
+
+def _default_view() -> CameraOptions:
+    return CameraOptions(size=[360, 480])
+
+
 class OmniverseOptions(Options):
     """`[env]` with `backend = "omniverse"`: a USD scene stepped by PhysX, and the task in it."""
 
     scene: Annotated[str, Field(min_length=1)] = Field(
-        description="USD file of one environment, also one that comes with rl2; or module:function that returns its path."
+        description="USD file of one environment, also one of rl2's own; or module:function that returns its path."
     )
     articulation: str | None = Field(
         None, description="Pattern of the articulation's path or name; needed where the scene has several."
@@ -176,6 +201,12 @@ class OmniverseOptions(Options):
     )
     terminations: list[TerminationTerm] = Field(default_factory=list, description="What ends an episode.")
     resets: list[ResetTerm] = Field(default_factory=list, description="How episodes begin.")
+    cameras: dict[Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")], CameraOptions] = Field(
+        default_factory=dict,
+        description="Cameras that the policy sees: the observation is a Dict of them and of `state`, for name = "
+        '"multi" under [network].',
+    )
+    view: CameraOptions = Field(default_factory=_default_view, description="The camera of videos.")
 
     @model_validator(mode="before")
     @classmethod
@@ -184,3 +215,9 @@ class OmniverseOptions(Options):
         if isinstance(values, dict) and isinstance(values.get("actions"), dict):
             raise ValueError("actions are a list of tables: write [[env.actions]]")
         return values
+
+    @model_validator(mode="after")
+    def _check_cameras(self) -> Self:
+        if STATE in self.cameras:
+            raise ValueError(f"a camera cannot be called {STATE!r}, as all other observations together are")
+        return self

@@ -103,9 +103,22 @@ def write_wrapper(scene: Scene, target: Path, *, ground: bool, friction: float) 
     for prim in Usd.PrimRange(inner):
         if prim.IsA(UsdPhysics.Scene):
             prim.SetActive(False)
+        _add_drive(prim)
     if ground:
         _add_ground(stage, friction)
     stage.GetRootLayer().Save()
+
+
+def _add_drive(prim: Any) -> None:
+    """Give a joint a drive that does nothing where it has none: without one PhysX takes no gains and targets later."""
+    from pxr import UsdPhysics
+
+    for kind, name in ((UsdPhysics.RevoluteJoint, "angular"), (UsdPhysics.PrismaticJoint, "linear")):
+        if prim.IsA(kind) and not prim.HasAPI(UsdPhysics.DriveAPI, name):
+            drive = UsdPhysics.DriveAPI.Apply(prim, name)
+            drive.CreateTypeAttr("force")
+            drive.CreateStiffnessAttr(0.0)
+            drive.CreateDampingAttr(0.0)
 
 
 def _add_ground(stage: Any, friction: float) -> None:
