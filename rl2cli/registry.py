@@ -374,6 +374,13 @@ adapters = Registry(
             "rl2cli.envs.torchrl_options:TorchRLOptions",
             "Any torchrl EnvBase, and with it dm_control, Jumanji and what else torchrl wraps",
         ),
+        Entry(
+            "omniverse",
+            "rl2cli.envs.omniverse.adapter:OmniverseAdapter",
+            "built in",
+            "rl2cli.envs.omniverse.options:OmniverseOptions",
+            "USD scenes stepped by NVIDIA's PhysX, tasks declared in the run spec",
+        ),
     ],
 )
 
