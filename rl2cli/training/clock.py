@@ -17,6 +17,8 @@ class Clock:
     policy: float = 0.0
     learning: float = 0.0
     started: float = 0.0
+    step_seconds: float = 0.0
+    """What one step of one environment took in the last rollout."""
     latest: dict[str, float] = field(default_factory=dict)
 
     def shares(self) -> dict[str, float]:

@@ -109,7 +109,7 @@ class Collector:
         """Step the environments through `rollout`, or the rest of it; return False where `stop` cut it short."""
         if not self._steps:
             rollout.begin(self.observation, self.action_mask)
-        after = time.perf_counter()
+        after, begun = time.perf_counter(), clock.environment
         for t in range(self._steps, rollout.length):
             if stop is not None and stop.is_set:
                 self._steps = t
@@ -125,6 +125,8 @@ class Collector:
                 check_first_step(self.env, observation, step)
                 self._checked = True
             rollout.store(t, chosen, step)
+        steps = (rollout.length - self._steps) * self.env.num_envs
+        clock.step_seconds = max(0.0, clock.environment - begun) / max(1, steps)
         self._steps = 0
         self.observation, self.action_mask = rollout.at(rollout.length)
         return True

@@ -29,6 +29,7 @@ from rl2cli.training.machine_facts import machine_facts
 from rl2cli.training.migration import WRITTEN_BY, migrated, refused_in_words
 from rl2cli.training.nan_report import write_nan_report
 from rl2cli.training.plugin_changes import changed_plugins
+from rl2cli.training.resume_notice import of_episodes, of_segments
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
@@ -127,8 +128,10 @@ def resume(
     with StopRequest(f"nothing is lost; go on with: rl2 resume {path}") as stop, RunFolder.open(path) as folder:
         folder.lock()
         store = CheckpointStore(folder.checkpoints)
+        _announce(view, of_segments(folder.checkpoints))
         checkpoint = store.newest()
         store.close()
+        _announce(view, of_episodes(checkpoint))
         look_from(folder.path.absolute())
         spec, moved = on_this_machine(spec_from_dict(checkpoint.metadata["spec"]))
         checkpoint.notes.extend(moved)
@@ -370,6 +373,11 @@ class _Session:
         except StorageError as error:
             self._warn(error.message)
         return summary
+
+
+def _announce(view: View, text: str | None) -> None:
+    if text is not None:
+        view.message(text)
 
 
 def _restore(trainer: Trainer, checkpoint: Checkpoint) -> list[str]:

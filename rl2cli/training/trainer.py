@@ -24,6 +24,7 @@ from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.filming import Filming
 from rl2cli.training.finite import WeightCheck
 from rl2cli.training.journal import Journal
+from rl2cli.training.resume_notice import STEP_SECONDS
 from rl2cli.training.saving import Content, OnStorageError, Saver
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
@@ -276,6 +277,7 @@ class Trainer:
         """Save; where there is a checkpoint of these frames, `supersede` puts this one in its place."""
         self.settle_best()
         self.weights.require_finite()  # what is poisoned is never saved
+        self.saver.metadata[STEP_SECONDS] = self.clock.step_seconds
         self.saver.save(self.frames, self.get_content, self.best, supersede=supersede)
 
     def settle_best(self) -> None:

@@ -51,7 +51,8 @@ train spec.toml --set env.id={} | train spec.toml --frames {} | resume {} | resu
 infer small --checkpoint {} | infer small --mode {} | infer small --set env.{}=1 | infer small --allow-import {}
 infer small --record-video --format {} | infer small --view {} | doctor {} --digest | report {} | compare {} {}
 compare small --metric {} | compare small --x {} | compare small --out none/{}.png | export {}
-export small --format {} | register {} | register-adapter {} my:C | register module {} | register remove {} | register trust {} | new {}
+export small --format {} | register {}
+ register-adapter {} my:C | register module {} | register remove {} | register trust {} | new {}
 new network {} | check-env {} | check-env gymnasium:{} | schema {} | bench {} | help {} | show spec.toml --set {}
 """
 

@@ -133,6 +133,7 @@ def kill_runs(pair: Pair, count: int, seed: int, folder: Path) -> Outcome:
         outcome.runs += 1
         outcome.identical += not problems
         outcome.failures += [f"{pair.name}, seed {seed}, {run.name}: {problem}" for problem in problems]
+        print(f"{pair.name}: {outcome.kills} kills, {outcome.identical} of {outcome.runs} runs", file=sys.stderr)
         if not problems:
             shutil.rmtree(run)
     return outcome

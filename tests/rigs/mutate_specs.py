@@ -16,6 +16,7 @@ import time
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -285,33 +286,55 @@ def find_planted(count: int, seed: int) -> dict[str, str | None]:
 # --- through the command ---
 
 
-def command_failures(count: int, seed: int) -> Iterator[tuple[int, Mutant, str]]:
-    """Yield those of `count` mutants that the command does not answer as it should."""
+@dataclass
+class Usage:
+    """What commands took. Processor time stands for time: on a busy machine the clock measures the others."""
+
+    commands: int = 0
+    seconds: float = 0.0
+    """Of all of them."""
+    most_seconds: float = 0.0
+    most_megabytes: float = 0.0
+
+    def add(self, seconds: float, megabytes: float) -> None:
+        """Count one command."""
+        self.commands += 1
+        self.seconds += seconds
+        self.most_seconds = max(self.most_seconds, seconds)
+        self.most_megabytes = max(self.most_megabytes, megabytes)
+
+
+def command_failures(count: int, seed: int, most: Usage) -> Iterator[tuple[int, Mutant, str]]:
+    """Yield those of `count` mutants that the command does not answer as it should; note in `most` what it takes."""
     texts = bases()
     with tempfile.TemporaryDirectory() as folder:
         for number in range(count):
             draw = random.Random(f"{seed}/{number}")
             made = mutant(draw, draw.choice(texts))
             Path(folder, "spec.toml").write_bytes(made.content)
-            problem = _command_problem(folder, made)
+            problem = _command_problem(folder, made, most)
             if problem is not None:
                 yield number, made, problem
 
 
-def _command_problem(folder: str, made: Mutant) -> str | None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "rl2cli", "validate", "spec.toml"],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    with process:
-        out, words = process.communicate()
-    code = process.returncode
+def _command_problem(folder: str, made: Mutant, most: Usage) -> str | None:
+    command = [sys.executable, "-m", "rl2cli", "validate", "spec.toml"]
+    with open(Path(folder, "said"), "w+b") as file:
+        process = subprocess.Popen(command, cwd=folder, stdout=file, stderr=file)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
+        file.seek(0)
+        said = file.read().decode("utf-8", "replace")
+    seconds, megabytes = usage.ru_utime + usage.ru_stime, usage.ru_maxrss / (1 if sys.platform == "darwin" else 1024)
+    most.add(seconds, megabytes)
+    if seconds > SECONDS or megabytes > MEGABYTES:
+        return f"took {seconds:.2f} s of processor time and {megabytes:.0f} MB"
     if code not in (0, 2) or (code == 0 and made.must_fail):
         return f"exit code {code}"
-    if "Traceback" in out + words:
+    if "Traceback" in said:
         return "a traceback"
-    if code == 2 and "spec.toml:" not in out + words:
-        return f"no file and line: {words[:200]}"
+    if code == 2 and "spec.toml:" not in said:
+        return f"no file and line: {said[:200]}"
     return None
 
 
@@ -332,16 +355,14 @@ def main() -> int:
         failed += 1
         if failed <= 50:
             print(f"seed {arguments.seed}/{number}: {made.what}: {problem}", flush=True)
-    before = os.times()
-    through = list(command_failures(arguments.command, arguments.seed))
-    after = os.times()
+    most = Usage()
+    through = list(command_failures(arguments.command, arguments.seed, most))
     for number, made, problem in through[:50]:
         print(f"command, seed {arguments.seed}/{number}: {made.what}: {problem}")
     if arguments.command:
-        seconds = (
-            after.children_user + after.children_system - before.children_user - before.children_system
-        ) / arguments.command
-        print(f"{arguments.command} through the command, {len(through)} failed, {seconds:.2f} s of processor time each")
+        each = most.seconds / most.commands
+        print(f"{most.commands} through the command, {len(through)} failed, {most.most_megabytes:.0f} MB at most")
+        print(f"processor time: {each:.2f} s each, {most.most_seconds:.2f} s at most")
     print(f"{arguments.count} mutants, {failed} failed, seed {arguments.seed}")
     return int(bool(failed or through))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import failing_calls
 import full_disk
+import hostile_names
 import hostile_run_folder
 import mutate_checkpoints
 import mutate_records
@@ -92,3 +93,22 @@ def test_the_rig_sees_what_unpickles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rl2cli.training.run_folder.read_regular", unpickled)
     _, failures = hostile_run_folder.run(1, "run.json")
     assert failures
+
+
+@pytest.mark.slow
+def test_no_name_controls_the_screen_or_leaves_its_folder() -> None:
+    fed, failures = hostile_names.run(100, 1)
+    assert failures == []
+    assert fed.total() == 100
+
+
+def test_names_in_the_quick_places() -> None:
+    fed, failures = hostile_names.run(60, 2, ("errors", "views", "names of runs", "registered names"))
+    assert failures == []
+    assert fed.total() == 60
+
+
+@pytest.mark.slow
+def test_the_rig_of_names_finds_planted_bugs() -> None:
+    found = hostile_names.find_planted(60, 1)
+    assert None not in found.values()

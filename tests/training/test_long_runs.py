@@ -12,6 +12,7 @@ from small_runs import newest, rows, spec, train
 
 from rl2cli.reporting.view import make_view
 from rl2cli.segment import Segment
+from rl2cli.training import resume_notice
 from rl2cli.training.checkpoint import BestRecord, CheckpointStore
 from rl2cli.training.checkpoint_folder import CheckpointFolder
 from rl2cli.training.checkpoint_format import Manifest, Stamp, folder_name
@@ -95,3 +96,27 @@ def test_a_clock_that_jumps_changes_no_duration_and_no_bit(
 
 def _size(run: Path) -> int:
     return (run / "metrics.jsonl").stat().st_size
+
+
+def test_going_on_takes_less_than_a_second(tmp_path: Path) -> None:
+    run = train(tmp_path, spec(total_frames=256, checkpoint={"every": 128}))
+    before = time.process_time()
+    summary = resume(str(run), view=make_view("quiet"), total_frames=384)
+    assert time.process_time() - before < MOST_SECONDS  # one iteration is in it
+    assert summary.frames >= 384
+
+
+def test_what_takes_long_is_announced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = spec("Pendulum-v1", total_frames=150, num_envs=2, env={"vectorization": "single"})
+    settings["algorithm"] = {"name": "sac", "buffer_size": 100, "learning_starts": 20, "batch_size": 8}
+    run = train(tmp_path, settings)
+    checkpoint = newest(run)
+    assert resume_notice.of_segments(run / "checkpoints") is None
+    assert resume_notice.of_episodes(checkpoint) is None
+    assert 0 < checkpoint.metadata["step_seconds"] < 1
+    monkeypatch.setattr(resume_notice, "_seconds_per_byte", lambda: 1.0)
+    said = resume_notice.of_segments(run / "checkpoints")
+    assert said is not None
+    assert said.startswith("verifying and reading ")
+    checkpoint.metadata["step_seconds"] = 0.5
+    assert resume_notice.of_episodes(checkpoint) == ("replaying 150 steps of the running episodes, about 1 min 15 s")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from rl2cli.reporting import record, tensorboard
 from rl2cli.reporting.record import RecordFile
 from rl2cli.reporting.tensorboard import TensorBoardWriter
 from rl2cli.training import checkpoint_format, session
+from rl2cli.training.checkpoint_writer import CheckpointWriter
+from rl2cli.training.trainer import Trainer
 
 EVERY = 256
 SETTINGS: dict[str, Any] = {"evaluation": {"every": 1024}, "checkpoint": {"every": EVERY}, "total_frames": 1024}
@@ -191,3 +194,23 @@ def test_points_that_a_full_disk_refused_are_written_later(tmp_path: Path, monke
     writer.close()
     assert tensorboard
     assert file.stat().st_size > size
+
+
+def test_a_save_that_is_due_waits_for_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trained, behind = [0], []
+    learn, write = Trainer.learn, CheckpointWriter.write
+
+    def counted_learn(trainer: Trainer, trajectories: Any) -> None:
+        learn(trainer, trajectories)
+        trained[0] = trainer.frames
+
+    def slow_write(writer: CheckpointWriter, snapshot: Any, *arguments: Any) -> None:
+        time.sleep(0.2)
+        write(writer, snapshot, *arguments)
+        behind.append(trained[0] - snapshot.frames)
+
+    monkeypatch.setattr(Trainer, "learn", counted_learn)
+    monkeypatch.setattr(CheckpointWriter, "write", slow_write)
+    train(tmp_path, spec(**SETTINGS))
+    assert len(behind) == 4
+    assert 0 < max(behind) <= EVERY + 128  # a kill just before a save is on the disk: one interval, and one iteration
