@@ -78,6 +78,12 @@ COMMANDS = {
         ),
         Command("export", "rl2cli.cli.export:export", AFTER, "Write a trained policy to an ONNX or PyTorch file"),
         Command(
+            "init",
+            "rl2cli.cli.init:init",
+            BEFORE,
+            "Write a commented run spec to begin with",
+            examples=("rl2 init", "rl2 init ppo", "rl2 init pong my-pong.toml"),
+        ),
             "show",
             "rl2cli.cli.show:show",
             BEFORE,
@@ -180,9 +186,6 @@ COMMANDS = {
     )
 }
 """Name → command, in the order of `rl2 --help`."""
-
-PLANNED = ("init",)
-"""Commands of the design that are not there yet; named as such, never taken for a typing error."""
 
 
 def overview() -> str:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import gc
 import importlib
 import os
-import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rl2cli import command as process
-from rl2cli.cli import startup
-from rl2cli.cli.commands import COMMANDS, GROUPS, PLANNED, Command, overview
+from rl2cli.cli import completion, startup
+from rl2cli.cli.commands import COMMANDS, GROUPS, Command, overview
 from rl2cli.cli.output import StdoutClosedError, abandon_stdout, be_lenient, emit, flush, flush_all, note
 from rl2cli.errors import Interrupted, UsageError, suggestion
 
@@ -22,7 +21,6 @@ STDOUT_CLOSED = 128 + 13
 """Exit code where the reader of stdout has gone, as a shell reports SIGPIPE."""
 INTERRUPTED = 130
 
-_COMPLETION_VARIABLE = "_RL2_COMPLETE"
 _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 
 
@@ -72,10 +70,10 @@ def _interrupted(interrupt: KeyboardInterrupt) -> int:
 
 
 def _command(words: list[str]) -> int:
+    if completion.VARIABLE in os.environ or words[:1] in ([option] for option in _COMPLETION_OPTIONS):
+        return _completion(words)
     words = _joined(words)
     first = words[0] if words else "--help"
-    if _COMPLETION_VARIABLE in os.environ or first in _COMPLETION_OPTIONS:
-        return _completion(words)
     if first == "help" and len(words) > 1:
         return _invoke(_find(_joined(words[1:])[0]), ["--help"])
     if first in ("-h", "--help", "help"):
@@ -108,8 +106,6 @@ def _joined(words: list[str]) -> list[str]:
 def _find(name: str) -> Command:
     if name in COMMANDS:
         return COMMANDS[name]
-    if name in PLANNED:
-        raise UsageError(f"the command {name!r} is not there yet")
     kind = "option" if name.startswith("-") else "command"
     if name.endswith(".toml"):
         raise UsageError(f"unknown command {name!r}", hint=f"to train it: rl2 train {name}")
@@ -124,9 +120,7 @@ def _invoke(command: Command, arguments: list[str]) -> int:
 
     from rl2cli.cli.usage import explained
 
-    app = _app()
-    _add(app, command)
-    parser = typer.main.get_command(app)
+    parser = typer.main.get_command(typer_app(command))
     try:
         with (
             explained(command.typed),
@@ -152,26 +146,31 @@ def _function(target: str) -> Callable[..., Any]:
 
 
 def _completion(words: list[str]) -> int:
-    """Answer a shell that asks for completions, or install them; the only time when every command is imported."""
-    app = _app(add_completion=True)
-    groups = {name: _app() for name in GROUPS}
-    for each in COMMANDS.values():
-        group, _, rest = each.name.partition("-")
-        if each.listed and each.name not in GROUPS:
-            _add(app, each)
-        if group in GROUPS and rest:
-            _add(groups[group], each._replace(name=rest))
-    for name, inner in groups.items():
-        app.add_typer(inner, name=name)
-    sys.argv[1:] = words
-    app(prog_name="rl2")
+    """Answer a shell that asks for completions, or print or install the script with which it does."""
+    shell = os.environ.get(completion.VARIABLE)
+    if shell is not None:
+        print(completion.answer(shell, words))  # of names that hold nothing but printable characters
+        return 0
+    from rl2cli.cli import completion_scripts
+
+    if len(words) > 2:
+        raise UsageError(f"{words[0]} takes the name of a shell alone", hint=f"as in: rl2 {words[0]} bash")
+    act = completion_scripts.install if words[0] == "--install-completion" else completion_scripts.show
+    act(words[1] if len(words) > 1 else None)
     return 0
 
 
-def _app(*, add_completion: bool = False) -> typer.Typer:
+def typer_app(command: Command) -> typer.Typer:
+    """Return an application of one command, which imports its module."""
+    app = _app()
+    _add(app, command)
+    return app
+
+
+def _app() -> typer.Typer:
     import typer
 
-    return typer.Typer(add_completion=add_completion, rich_markup_mode=None, pretty_exceptions_enable=False)
+    return typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _add(app: typer.Typer, command: Command) -> None:

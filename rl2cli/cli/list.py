@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from rl2cli.cli.environments import FAMILIES, environments, is_importable
 from rl2cli.cli.output import emit_json, emit_lines, note
+from rl2cli.cli.spec_text import opening_comment
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins.lookup import problems
 from rl2cli.registry import BUILT_IN, Entry, Registry, adapters, algorithms, networks
@@ -77,7 +78,7 @@ def _names(kind: str) -> list[_Name]:
     from rl2cli.spec.shipped import shipped_folder, shipped_specs
 
     folder = shipped_folder().parent
-    return [_Name(path, _opening_comment((folder / path).read_text(encoding="utf-8"))) for path in shipped_specs()]
+    return [_Name(path, opening_comment((folder / path).read_text(encoding="utf-8"))) for path in shipped_specs()]
 
 
 def blocks(sections: Iterable[Sequence[str]]) -> list[str]:
@@ -112,12 +113,6 @@ def shown_origin(entry: Entry) -> str:
     with suppress(ValueError, OSError):
         return os.path.relpath(path) if len(os.path.relpath(path)) < len(str(path)) else str(path)
     return entry.origin
-
-
-def _opening_comment(text: str) -> str:
-    """Return the first comment of a spec that is a sentence, not an editor's directive."""
-    lines = (line.removeprefix("#").strip() for line in text.splitlines() if line.startswith("#"))
-    return next((line for line in lines if line and not line.startswith(":")), "")
 
 
 def _matching(names: list[_Name], text: str) -> list[_Name]:

@@ -12,7 +12,7 @@ from typer.main import get_command
 
 import rl2cli
 from rl2cli import errors
-from rl2cli.cli.commands import COMMANDS, PLANNED
+from rl2cli.cli.commands import COMMANDS
 from rl2cli.cli.dispatch import _add, _app
 from rl2cli.errors import RL2Error
 from rl2cli.spec.describe import option_rows
@@ -51,11 +51,6 @@ def test_every_command_and_option_is_described(name: str) -> None:
         if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False):
             for option in parameter.opts:
                 assert f"`{option}" in section or f"/`{option}" in section, option
-
-
-def test_what_is_planned_is_listed_as_not_there() -> None:
-    missing = README[README.index("## Not there yet") : README.index("## Non-goals")]
-    assert [name for name in PLANNED if name.partition("-")[0] not in missing] == []
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:
