@@ -58,7 +58,8 @@ class BaseEnvAdapter(ABC):
     Options: ClassVar[type[BaseOptions]] = BaseOptions
     vectorised: ClassVar[bool] = False
     instances_per_process: ClassVar[int | None] = None
-    """How many of this adapter one process may hold; None is any number."""
+    """How many of this vectorised adapter one process may make; further ones live in child processes. None is any
+    number."""
 
     resume: Resume = "none"
     """How running episodes are restored: replaying seed and actions, the backend's own state, or not at all."""
@@ -74,6 +75,8 @@ class BaseEnvAdapter(ABC):
 
     What keeps observations then keeps each frame once. An episode's first observation may be padded with anything.
     """
+    critic_only: tuple[str, ...] = ()
+    """Keys of a Dict observation that the policy does not get to see, as it will not have them where it is used."""
     render_fps: float | None = None
     """Pictures of `render` in a second of the environment's own time, one per step; None where it does not say."""
     observation_space: spaces.Space[Any]
@@ -105,6 +108,14 @@ class BaseEnvAdapter(ABC):
         """Return the class that draws one environment with these options: this one, never a vector form of it."""
         del options
         return cls
+
+    @classmethod
+    def settle(cls, options: BaseOptions) -> tuple[BaseOptions, list[str]]:
+        """Return the options with what they leave to be chosen chosen, and each choice as a sentence.
+
+        The run keeps these options, so a resumed run and an evaluation choose nothing again.
+        """
+        return options, []
 
     @abstractmethod
     def setup(self) -> None:
@@ -158,6 +169,10 @@ class BaseEnvAdapter(ABC):
         from rl2cli.errors import UsageError
 
         raise UsageError(f"{type(self).__name__} cannot render")
+
+    def take_metrics(self) -> dict[str, float]:
+        """Return what the backend itself reports, by name, since the last call; the seed must decide it."""
+        return {}
 
     def get_state(self) -> dict[str, Any] | None:
         """Return what restores the running episodes (nested dicts of arrays and numbers), or None for "none"."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +14,12 @@ from rl2cli.envs.in_process import InProcessBatch
 from rl2cli.envs.selection import select_adapter, spec_of
 from rl2cli.envs.worker_plan import plan_workers
 from rl2cli.errors import EnvironmentFault, RL2Error
+from rl2cli.options import Options
 from rl2cli.spec.model import EnvSpec
+
+_made: Counter[type[BaseEnvAdapter]] = Counter()
+"""How many of a class with `instances_per_process` this process has made, those closed included: not every simulator
+can be started twice."""
 
 
 def make_env_adapter(
@@ -25,6 +31,8 @@ def make_env_adapter(
     workers: int | None = None,
 ) -> BaseEnvAdapter:
     """Return the environments of `env_spec` as one vectorised adapter, set up.
+
+    Of a backend that allows a process only so many, further ones live in child processes: see `apart`.
 
     Args:
         env_spec: `[env]` as a spec, or as a mapping with its keys (`backend`, `num_envs`, `workers`) and the backend's.
@@ -59,6 +67,10 @@ def _build(
     spec: EnvSpec, num_envs: int, device: torch.device | str, render_mode: str | None, workers: int | None
 ) -> BaseEnvAdapter:
     chosen, options = select_adapter(spec, num_envs, render_mode)
+    if chosen.vectorised and chosen.instances_per_process is not None:
+        if _made[chosen] >= chosen.instances_per_process:
+            return _apart(chosen, options, num_envs, device, render_mode, spec.timeout)
+        _made[chosen] += 1
     if chosen.vectorised:
         return chosen(options, num_envs=num_envs, device=device, render_mode=render_mode)
     processes = plan_workers(spec) if workers is None else workers
@@ -75,3 +87,16 @@ def _build(
             max_restarts=spec.max_restarts,
         )
     return InProcessBatch(chosen, options, num_envs=num_envs, device=device, render_mode=render_mode)
+
+
+def _apart(
+    chosen: type[BaseEnvAdapter],
+    options: Options,
+    num_envs: int,
+    device: torch.device | str,
+    render_mode: str | None,
+    time_limit: float,
+) -> BaseEnvAdapter:
+    from rl2cli.envs.apart import Apart
+
+    return Apart(chosen, options, num_envs=num_envs, device=device, render_mode=render_mode, time_limit=time_limit)

@@ -41,12 +41,13 @@ class Worker:
         index: Its number.
         assignment: What it is told; `heartbeat` is filled in.
         limit: Seconds that it may go without progress while an answer is waited for.
+        called: What it is called in messages; by its number where left out.
     """
 
-    def __init__(self, index: int, assignment: Assignment, limit: float) -> None:
+    def __init__(self, index: int, assignment: Assignment, limit: float, called: str | None = None) -> None:
         self.index, self.start, self.stop = index, assignment.start, assignment.stop
         self.rows = slice(self.start, self.stop)
-        self.name = f"worker {index} (environments {self.start} to {self.stop - 1})"
+        self.name = called or f"worker {index} (environments {self.start} to {self.stop - 1})"
         self.lost: WorkerLostError | None = None
         self._owed = True  # an answer
         self._heartbeat = SharedHeartbeat(self.stop - self.start, self.start)

@@ -1,4 +1,4 @@
-"""What runs inside a worker process: an `InProcessBatch` over a slice of the environments, and its commands."""
+"""What runs inside a worker process, and its commands: a slice of single environments, or a vectorised adapter."""
 
 from __future__ import annotations
 
@@ -8,24 +8,28 @@ import signal
 import threading
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 
+from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.buffers import Layout
 from rl2cli.envs.heartbeat import Numbers, SharedHeartbeat
 from rl2cli.envs.in_process import InProcessBatch
 from rl2cli.envs.shared_memory import SharedArrays
-from rl2cli.envs.watchdog_process import CALLS, METHOD, METHODS, NOTHING, SETUP
+from rl2cli.envs.watchdog_process import CALLS, METHOD, METHODS, NOTHING, SETUP, STEPS
 from rl2cli.errors import RL2Error
 from rl2cli.registry import import_target
 from rl2cli.trust import allow_import
 
 DONE, ENDED, VALUE, FAILED = b"0", b"1", b"v", b"x"
 """Replies: done; done and an episode ended; done and an object follows; a `Failure` follows."""
+DECLARED = ("has_action_mask", "frame_skip", "frame_stack", "render_fps")
+"""What a vectorised adapter declares besides its spaces, as far as another process needs it."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Assignment:
     """What a worker is told when it starts: names and text only."""
 
     target: str
-    """`"module:Class"` of the single adapter."""
+    """`"module:Class"` of the adapter."""
     options: str
     """Its options as JSON."""
     start: int
@@ -45,6 +49,8 @@ class Assignment:
     """Modules that this user allowed to be imported."""
     heartbeat: str
     """Path of the memory in which it says what it does."""
+    device: str = "cpu"
+    """Wanted, of a vectorised adapter."""
 
 
 @dataclass(frozen=True)
@@ -78,14 +84,15 @@ def _exit_with_parent() -> None:
 
 
 def _serve(connection: Connection, assignment: Assignment) -> None:
-    batch: list[InProcessBatch] = []
+    batch: list[BaseEnvAdapter] = []
     heartbeat = SharedHeartbeat(assignment.stop - assignment.start, assignment.start, assignment.heartbeat)
     beat = heartbeat.numbers
     beat[METHOD], beat[CALLS] = SETUP, 1
     if not _reply(connection, lambda: batch.append(_build(assignment, beat))):
         return
     beat[METHOD] = NOTHING
-    worker = _Worker(connection, assignment, batch[0])
+    env = batch[0]
+    worker = _Worker(connection, assignment, env) if isinstance(env, InProcessBatch) else _Whole(connection, env, beat)
     try:
         while (command := connection.recv_bytes().decode()) != "close":
             beat[METHOD] = METHODS.index(command) if command in METHODS else NOTHING
@@ -96,13 +103,20 @@ def _serve(connection: Connection, assignment: Assignment) -> None:
         batch[0].close()
 
 
-def _build(assignment: Assignment, beat: Numbers) -> InProcessBatch:
+def _build(assignment: Assignment, beat: Numbers) -> BaseEnvAdapter:
     allow_import(assignment.grants)
     adapter = import_target(assignment.target, what="adapter")
+    options, num_envs = adapter.Options.model_validate_json(assignment.options), assignment.stop - assignment.start
+    if adapter.vectorised:
+        whole: BaseEnvAdapter = adapter(
+            options, num_envs=num_envs, device=assignment.device, render_mode=assignment.render_mode
+        )
+        whole.setup()
+        return whole
     batch = InProcessBatch(
         adapter,
-        adapter.Options.model_validate_json(assignment.options),
-        num_envs=assignment.stop - assignment.start,
+        options,
+        num_envs=num_envs,
         render_mode=assignment.render_mode,
         first_index=assignment.start,
     )
@@ -172,3 +186,38 @@ class _Worker:
     def render(self) -> np.ndarray:
         """Return a picture of the first environment."""
         return self.batch.render()
+
+
+class _Whole:
+    """The commands of a vectorised adapter that lives here alone; what it returns goes back as arrays."""
+
+    def __init__(self, connection: Connection, env: BaseEnvAdapter, beat: Numbers) -> None:
+        self.connection, self.env, self.beat = connection, env, beat
+
+    def describe(self) -> tuple[Any, ...]:
+        """Return the spaces, what else the adapter declares, and the bytes of memory that this process takes."""
+        env = self.env
+        declared = {name: getattr(env, name) for name in DECLARED}
+        return env.observation_space, env.action_space, declared, psutil.Process().memory_info().rss
+
+    def reset(self) -> Any:
+        """Start new episodes; return the first observation and the info."""
+        observation, info = self.env.reset(*self.connection.recv())
+        return _arrays(observation), _arrays(info)
+
+    def step(self) -> dict[str, Any]:
+        """Take one step with the actions that follow; return the fields of the `Step`."""
+        step = self.env.step(torch.from_numpy(self.connection.recv()).to(self.env.device))
+        self.beat[STEPS] += 1
+        return {each.name: _arrays(getattr(step, each.name)) for each in fields(step)}
+
+    def render(self) -> np.ndarray:
+        """Return a picture of the first environment."""
+        return self.env.render()
+
+
+def _arrays(value: Any) -> Any:
+    """Return tensors, in dicts too, as arrays; anything else as it is."""
+    if isinstance(value, dict):
+        return {key: _arrays(part) for key, part in value.items()}
+    return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else value

@@ -14,11 +14,9 @@ import torch
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.rendering import PICTURES
-from rl2cli.errors import UsageError
 from rl2cli.inference.benchmark import prepare, result_of
 from rl2cli.inference.other_env import enter_other_env
 from rl2cli.inference.policy import Policy, load_policy
-from rl2cli.registry import adapters
 from rl2cli.reporting.picture import Scene
 from rl2cli.reporting.recording import Recording, is_file_name
 from rl2cli.reporting.video import VideoWriter, find_ffmpeg
@@ -76,12 +74,6 @@ def record(
 
 def _environments(policy: Policy, wanted: int) -> list[BaseEnvAdapter]:
     """Return `wanted` environments that draw, the policy's own among them."""
-    limit = adapters.load(policy.spec.env.backend).instances_per_process
-    if limit is not None and wanted > limit:
-        raise UsageError(
-            f"{policy.spec.env.backend} allows {limit} in a process, and the grid shows {wanted}",
-            hint=f"a --grid of at most {limit}",
-        )
     device = policy.algorithm.task.device
     envs = [policy.env]
     try:

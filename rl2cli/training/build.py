@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.rendering import prepare_drawing
 from rl2cli.errors import UsageError
 from rl2cli.networks.base import BaseNetwork
+from rl2cli.networks.part import PartOf
 from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.model import NetworkSpec, RunSpec
 from rl2cli.training.allocator import keep_freed_memory
@@ -124,19 +125,27 @@ def build(
     choices = tuple(text for text in found if text)
     actor = build_algorithm(explicit, env, device) if overlap else None
     evaluator = make_evaluator(explicit, device)
+    if is_limited(explicit):
+        evaluator.prepare()
     return Parts(Plan(explicit, choices), algorithm, env, evaluator, plugin_classes(explicit), actor)
 
 
 def plan_environments(spec: RunSpec) -> Plan:
-    """Choose the number of worker processes where it is automatic."""
-    if spec.env.workers != "auto":
-        return Plan(spec)
-    from rl2cli.envs import plan_workers
+    """Make the backend's own choices, and choose the number of worker processes where it is automatic."""
+    options, choices = adapters.load(spec.env.backend).settle(spec.env.options)
+    env = spec.env.model_copy(update={"options": options})
+    if env.workers == "auto":
+        from rl2cli.envs import plan_workers
 
-    workers = plan_workers(spec.env)
-    env = spec.env.model_copy(update={"workers": workers})
-    where = f"{workers} worker processes" if workers else "this process"
-    return Plan(spec.model_copy(update={"env": env}), (f"environments step in {where}",))
+        workers = plan_workers(env)
+        env = env.model_copy(update={"workers": workers})
+        choices.append(f"environments step in {f'{workers} worker processes' if workers else 'this process'}")
+    return Plan(spec.model_copy(update={"env": env}), tuple(choices))
+
+
+def is_limited(spec: RunSpec) -> bool:
+    """Return whether the backend allows a process only so many of it, so that others need processes of their own."""
+    return adapters.load(spec.env.backend).instances_per_process is not None
 
 
 def choose_device(spec: RunSpec) -> tuple[torch.device, str | None]:
@@ -229,7 +238,7 @@ def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) ->
         num_envs=spec.env.num_envs,
         total_frames=spec.total_frames,
         device=device,
-        make_network=network_maker(spec.network, observation_space),
+        make_network=network_maker(spec.network, observation_space, hidden=env.critic_only),
         make_critic_network=network_maker(spec.critic_network or spec.network, observation_space),
         make_generator=lambda purpose: make_generator(spec.seed, purpose, device),
         has_action_mask=env.has_action_mask,
@@ -247,11 +256,16 @@ def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) ->
     return algorithm
 
 
-def network_maker(network: NetworkSpec, observation_space: spaces.Space[object]) -> Callable[[int], BaseNetwork]:
-    """Return a function that builds `network`; its argument is `extra_features`."""
+def network_maker(
+    network: NetworkSpec, observation_space: spaces.Space[object], hidden: Sequence[str] = ()
+) -> Callable[[int], BaseNetwork]:
+    """Return a function that builds `network`; its argument is `extra_features`. It sees no key in `hidden`."""
 
     def make(extra_features: int) -> BaseNetwork:
-        made = networks.load(network.name)(network.options, observation_space, extra_features)
+        build = networks.load(network.name)
+        if hidden:
+            return PartOf(build, network.options, observation_space, hidden, extra_features)
+        made = build(network.options, observation_space, extra_features)
         assert isinstance(made, BaseNetwork)
         return made
 

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
+from rl2cli.envs.apart import Apart
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import EnvironmentFault, NonFiniteError
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
@@ -166,6 +167,15 @@ class Evaluator:
         self._seed = seed
         self._envs: dict[int, BaseEnvAdapter] = {}
         self.count = 0
+        self._remarked: list[Apart] = []
+        self.remarks: list[str] = []
+        """What is worth knowing about its environments; whoever reports it takes it out."""
+
+    def prepare(self) -> None:
+        """Make the environments now, so that those in processes of their own get ready beside what goes on here."""
+        for episodes in (self._episodes, self._stochastic_episodes):
+            if episodes:
+                self._environments(min(episodes, MAX_PARALLEL))
 
     def evaluate(self, algorithm: BaseAlgorithm, frames: int, stop: StopRequest | None = None) -> Evaluation | None:
         """Return the returns of the policy as it is at `frames`, or None where a signal cut it short."""
@@ -199,7 +209,22 @@ class Evaluator:
         self, algorithm: BaseAlgorithm, episodes: int, explore: torch.Generator | None, stop: StopRequest | None
     ) -> Played | None:
         num_envs = min(episodes, MAX_PARALLEL)
+        env = self._environments(num_envs)
+        seeds = environment_seeds(self._seed, "evaluation", num_envs, self.count)
+        played = play_episodes(algorithm, env, episodes, seeds, explore, stop)
+        self._remark(env)
+        return played
+
+    def _environments(self, num_envs: int) -> BaseEnvAdapter:
         if num_envs not in self._envs:
             self._envs[num_envs] = self._make_env(num_envs)
-        seeds = environment_seeds(self._seed, "evaluation", num_envs, self.count)
-        return play_episodes(algorithm, self._envs[num_envs], episodes, seeds, explore, stop)
+        return self._envs[num_envs]
+
+    def _remark(self, env: BaseEnvAdapter) -> None:
+        """Tell once what a process of their own costs."""
+        if isinstance(env, Apart) and env not in self._remarked and env.seconds_to_start and env.memory_bytes:
+            self._remarked.append(env)
+            self.remarks.append(
+                f"evaluations have a process of their own: {env.memory_bytes / 1e6:,.0f} MB, "
+                f"{env.seconds_to_start:.0f} s to start, beside the training's start"
+            )

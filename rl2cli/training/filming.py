@@ -1,4 +1,7 @@
-"""Films the policy while it trains: in an environment made for each clip, so nothing is kept or paid between them."""
+"""Films the policy while it trains: in an environment made for each clip, so nothing is kept or paid between them.
+
+Only where the backend needs a process of its own for it, which takes long to start, is that kept.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,7 @@ from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.rendering import PICTURES
-from rl2cli.errors import RL2Error, UsageError
-from rl2cli.registry import adapters
+from rl2cli.errors import RL2Error
 from rl2cli.reporting.picture import Scene
 from rl2cli.reporting.video import VideoWriter
 from rl2cli.spec.model import RunSpec, VideoSpec
@@ -37,6 +39,7 @@ class Filming:
         seed: The run's seed.
         journal: Records what was filmed.
         warn: Tells the user what went wrong.
+        keep_env: Whether one environment serves all clips.
     """
 
     def __init__(
@@ -48,12 +51,16 @@ class Filming:
         seed: int,
         journal: Journal,
         warn: Warn,
+        *,
+        keep_env: bool = False,
     ) -> None:
         self._options = options
         self._points = sorted(round(fraction * first_total) for fraction in options.at or [])
         self._end = first_total if 1.0 in (options.at or []) else None
         self._make_env, self._folder, self._seed = make_env, folder, seed
         self._journal, self._warn = journal, warn
+        self._keep_env = keep_env
+        self._kept_env: BaseEnvAdapter | None = None
         self._is_on = True
         self.filmed_up_to = -1
         """Frames up to which everything that was due has been filmed; a checkpoint keeps it."""
@@ -79,6 +86,12 @@ class Filming:
             self._give_up(frames, error)
         self.seconds += time.perf_counter() - before
 
+    def close(self) -> None:
+        """Close the environment that was kept."""
+        if self._kept_env is not None:
+            self._kept_env.close()
+            self._kept_env = None
+
     def _is_due(self, frames: int, at_end: bool) -> bool:
         last, every = self.filmed_up_to, self._options.every
         if every is not None and frames > max(0, last) and (at_end or frames // every != max(0, last) // every):
@@ -93,14 +106,16 @@ class Filming:
         if path.exists():  # it was filmed before the run went back to a checkpoint: these frames give it again
             return True
         before = time.perf_counter()
-        env = self._make_env()
+        env = self._kept_env or self._make_env()
+        self._kept_env = env if self._keep_env else None
         try:
             take = Take(algorithm, env, int(environment_seeds(self._seed, "video", 1)[0]))
             with contextlib.suppress(_CutShort), VideoWriter(path, fps=env.render_fps or DEFAULT_FPS) as writer:
                 if not film([take], Scene(), writer, max_steps=self._options.max_steps, stop=stop):
                     raise _CutShort
         finally:
-            env.close()
+            if not self._keep_env:
+                env.close()
         if not path.exists():
             return False
         spent = round(time.perf_counter() - before, 3)
@@ -121,17 +136,9 @@ class _CutShort(Exception):
 
 
 def environment_maker(spec: RunSpec, device: str) -> Callable[[], BaseEnvAdapter]:
-    """Return a function that makes one environment of the run that draws.
-
-    It raises UsageError where the backend allows a process one environment only, which training has.
-    """
+    """Return a function that makes one environment of the run that draws."""
 
     def make() -> BaseEnvAdapter:
-        if adapters.load(spec.env.backend).instances_per_process is not None:
-            raise UsageError(
-                f"{spec.env.backend} allows a process one environment, which training has",
-                hint="film the finished run: rl2 infer --record-video",
-            )
         return make_env_adapter(spec.env, num_envs=1, device=device, render_mode=PICTURES, workers=0)
 
     return make

@@ -20,7 +20,7 @@ from rl2cli.reporting.summary import shown_path
 from rl2cli.reporting.view import View
 from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
 from rl2cli.spec.model import RunSpec
-from rl2cli.training.build import Parts, build, on_this_machine
+from rl2cli.training.build import Parts, build, is_limited, on_this_machine
 from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
 from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.filming import Filming, environment_maker
@@ -289,7 +289,10 @@ class _Session:
         if spec.video is None:
             return None
         make_env, folder = environment_maker(spec, spec.device), self.folder.videos
-        return Filming(spec.video, spec.total_frames, make_env, folder, spec.seed, journal, self._warn)
+        keep_env = is_limited(spec)
+        return Filming(
+            spec.video, spec.total_frames, make_env, folder, spec.seed, journal, self._warn, keep_env=keep_env
+        )
 
     def _facts(self, resumed_from: int | None) -> RunFacts:
         spec = self.spec

@@ -131,6 +131,8 @@ class Trainer:
     def close(self) -> None:
         """End what goes on beside the loop."""
         self.collector.close()
+        if self.filming is not None:
+            self.filming.close()
 
     def collect(self, stop: StopRequest) -> Trajectories | None:
         """Return the next rollout of the environments; None where a signal cut it short."""
@@ -203,7 +205,7 @@ class Trainer:
             "rollout/return_mean": return_mean,
             "rollout/length_mean": length_mean,
         }
-        self.journal.iteration(self.frames, values | self.metrics)
+        self.journal.iteration(self.frames, values | self.metrics | self.env.take_metrics())
         if return_mean is not None:
             self.return_history.append(return_mean)
 
@@ -239,6 +241,10 @@ class Trainer:
         before = time.perf_counter()
         evaluation = self.evaluator.evaluate(self.algorithm, self.frames, stop)
         self.evaluation_seconds += time.perf_counter() - before
+        while self.evaluator.remarks:
+            text = self.evaluator.remarks.pop(0)
+            self.journal.event("note", self.frames, text=text)
+            self.view.message(text)
         if evaluation is None:
             return False
         self.settle_best()

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from small_runs import spec, train
 
-import rl2cli
 from rl2cli.api import train as train_shown
 from rl2cli.errors import StorageError
 from rl2cli.reporting.video import VideoWriter, count_pictures
@@ -114,13 +113,3 @@ def test_a_failure_is_one_warning_and_the_run_goes_on(
     assert expected in stderr
     assert [row["frames"] for row in events(tmp_path / "run", "note")] == [0]
     assert not list((tmp_path / "run").glob("videos/*"))
-
-
-def test_one_environment_per_process_is_not_filmed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    from rl2cli.envs.gymnasium_adapter import GymnasiumAdapter
-
-    monkeypatch.setattr(GymnasiumAdapter, "instances_per_process", 1)
-    rl2cli.train(spec(total_frames=256, env=SHORT, video={"at": [0.0]}), run_dir=tmp_path / "run")
-    assert "allows a process one environment, which training has (film the finished run" in capsys.readouterr().err

@@ -14,6 +14,7 @@ import platformdirs
 import torch
 
 from rl2cli.envs.omniverse.options import CameraOptions
+from rl2cli.envs.omniverse.quiet import quiet
 from rl2cli.envs.omniverse.stage import Scene
 from rl2cli.envs.warp_on_cpu import start_warp
 from rl2cli.errors import EnvironmentFault
@@ -47,7 +48,8 @@ class Camera:
         self._follows = options.follow
         self._device = device
         _announce_compilation()
-        self._warp = start_warp()
+        with quiet():  # which says that there is no driver
+            self._warp = start_warp()
         self._model = _drawing_model(scene, num_envs, ground, device)
         self._state = self._model.state()
         self._order = self._body_order(body_names)
