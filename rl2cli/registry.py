@@ -376,6 +376,13 @@ adapters = Registry(
             "rl2cli.envs.torchrl_options:TorchRLOptions",
             "Any torchrl EnvBase, and with it dm_control, Jumanji and what else torchrl wraps",
         ),
+        Entry(
+            "isaac",
+            "rl2cli.envs.isaac.adapter:IsaacAdapter",
+            "built in",
+            "rl2cli.envs.isaac.options:IsaacOptions",
+            "Any task of NVIDIA's Isaac Lab, with Isaac Sim or without, on PhysX or Newton (extra isaac)",
+        ),
     ],
 )
 
