@@ -1,6 +1,6 @@
 """Which of Isaac Lab's registered tasks work here: a Markdown table, for rl2cli/README.md.
 
-Every task's configuration is loaded, and its assets are looked for in the asset root; a task that has them is stepped in
+Every task's configuration is loaded, and its assets are looked for in the asset root; one that has them is stepped in
 a process of its own. `--only TEXT` takes the tasks whose names contain TEXT, `--seconds` is how long one may take.
 """
 

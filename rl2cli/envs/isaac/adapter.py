@@ -163,6 +163,11 @@ class IsaacAdapter(BaseEnvAdapter):
             env = made(cfg=task.configuration)
         except FileNotFoundError as error:
             raise UsageError(f"{task.name}: {error}", hint="see asset_root under [env]", place="env.id") from error
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and "memory" not in str(error).lower():
+                raise
+            message = f"{self.num_envs} environments of {task.name} do not fit into memory: {error}"
+            raise UsageError(message, hint="a smaller num_envs", place="env.num_envs") from error
         if self.render_mode == PICTURES:
             camera.aim(env)
         return env

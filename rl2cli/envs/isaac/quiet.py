@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
 
 from rl2cli.command import current
 from rl2cli.errors import RL2Error
@@ -29,7 +31,13 @@ def chatter_kept(lines: int = 12) -> Iterator[None]:
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
         try:
-            with _Streams(kept.fileno()) as streams, _told(streams.stderr):
+            text = io.TextIOWrapper(kept, "utf-8", "replace", write_through=True)
+            with (
+                _Streams(kept.fileno()) as streams,
+                _told(streams.stderr),
+                redirect_stdout(text),
+                redirect_stderr(text),
+            ):
                 yield
         except RL2Error:
             raise
