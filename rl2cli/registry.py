@@ -381,6 +381,13 @@ adapters = Registry(
             "rl2cli.envs.omniverse.options:OmniverseOptions",
             "USD scenes stepped by NVIDIA's PhysX, tasks declared in the run spec",
         ),
+        Entry(
+            "isaac",
+            "rl2cli.envs.isaac.adapter:IsaacAdapter",
+            "built in",
+            "rl2cli.envs.isaac.options:IsaacOptions",
+            "Any task of NVIDIA's Isaac Lab, with Isaac Sim or without, on PhysX or Newton (extra isaac)",
+        ),
     ],
 )
 

@@ -84,6 +84,7 @@ COMMANDS = {
             "Write a commented run spec to begin with",
             examples=("rl2 init", "rl2 init ppo", "rl2 init pong my-pong.toml"),
         ),
+        Command(
             "show",
             "rl2cli.cli.show:show",
             BEFORE,

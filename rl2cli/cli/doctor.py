@@ -162,7 +162,20 @@ def _extra(extra: str, requirements: list[str]) -> str:
     # `gymnasium[mujoco]` is there when the package that gives the bracket its name is.
     names = [name for one in requirements for name in _distributions(one)]
     missing = [name for name in names if not _is_installed(name)]
+    if extra == "isaac":
+        return _isaac(missing)
     return "installed" if not missing else f'not installed: pip install "rl2cli[{extra}]"'
+
+
+def _isaac(missing: list[str]) -> str:
+    """Return what is there of Isaac Lab, which no extra can bring: its own pins would replace torch."""
+    from rl2cli.envs.isaac.installation import INSTALL, LAB, choose_physics, lab_version
+
+    lacking = [*missing, *([] if lab_version() else [LAB])]
+    if not lacking:
+        return f"installed: Isaac Lab {lab_version()}, {choose_physics()[1]}"
+    shown = ", ".join(lacking[:3]) + (f" and {len(lacking) - 3} more" if len(lacking) > 3 else "")
+    return f"not installed ({shown} missing): {INSTALL}"
 
 
 def _distributions(requirement: str) -> list[str]:

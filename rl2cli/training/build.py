@@ -125,7 +125,7 @@ def build(
     choices = tuple(text for text in found if text)
     actor = build_algorithm(explicit, env, device) if overlap else None
     evaluator = make_evaluator(explicit, device)
-    if is_limited(explicit):
+    if is_limited(explicit) and announce is not None:
         evaluator.prepare()
     return Parts(Plan(explicit, choices), algorithm, env, evaluator, plugin_classes(explicit), actor)
 

@@ -1,0 +1,1 @@
+"""A tiny simulator with the interface of Isaac Lab 3.0, and with its traps."""
