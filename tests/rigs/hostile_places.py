@@ -110,11 +110,14 @@ def run_names(text: str, draw: random.Random, terminal: bool) -> Said:
             loaded = load_spec_text(f"name = {json.dumps(text)}\n" + SPEC.partition("\n")[2], "x.toml")
             folder = RunFolder.create(Path("outputs"), loaded.spec.name, 1)
             folder.close()
-            shutil.rmtree(folder.path.parent)
         except RL2Error as error:
             failure.report(error)
 
-    return captured(make, terminal)
+    try:
+        return captured(make, terminal)
+    finally:
+        for made in {*Path("outputs").glob("*")} - {Path("outputs", name) for name in ("small", "other", "saved")}:
+            shutil.rmtree(made)
 
 
 # --- what is printed while a run trains ---
