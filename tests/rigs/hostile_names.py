@@ -162,6 +162,8 @@ def run(
                 fed[place] += 1
                 found = check(place, text, f"{seed}/{number}", arena, benign)
                 failures += [f"{place}, seed {seed}/{number}, {text!a:.80}: {problem}" for problem in found]
+                if number % 250 == 249:
+                    print(f"{number + 1} names, {len(failures)} failures", file=sys.stderr, flush=True)
                 if len(failures) >= most:
                     break
     return fed, failures
