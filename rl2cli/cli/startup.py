@@ -7,6 +7,7 @@ import importlib
 import os
 import signal
 import sys
+from collections.abc import MutableSequence
 from types import FrameType, ModuleType
 from typing import Any
 
@@ -37,7 +38,7 @@ class _Later(ModuleType):
     Pydantic takes one function of it, in case that it has plugins.
     """
 
-    __path__: tuple[str, ...] = ()
+    __path__: MutableSequence[str] = []
     """Asked for by every import from it."""
 
     def __getattr__(self, name: str) -> Any:
