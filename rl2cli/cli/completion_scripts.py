@@ -14,8 +14,11 @@ from rl2cli.errors import UsageError, suggestion
 BASH = f"""\
 # Completion of rl2 in bash; `rl2 --install-completion bash` wrote it.
 _rl2_completion() {{
-    local IFS=$'\\n'
-    COMPREPLY=( $({VARIABLE}=bash COMP_WORDBREAKS="$COMP_WORDBREAKS" "$1" "${{COMP_LINE:0:COMP_POINT}}" 2>/dev/null) )
+    local line
+    COMPREPLY=()
+    while IFS= read -r line; do
+        [[ -n $line ]] && COMPREPLY+=("$line")
+    done < <({VARIABLE}=bash COMP_WORDBREAKS="$COMP_WORDBREAKS" "$1" "${{COMP_LINE:0:COMP_POINT}}" 2>/dev/null)
     if [[ ${{#COMPREPLY[@]}} -eq 1 && ${{COMPREPLY[0]}} == *[=/:] ]]; then
         compopt -o nospace 2>/dev/null
     fi
