@@ -228,8 +228,9 @@ class Registry:
             for point in announced.entry_points(self.entry_point_group):
                 origin = point.dist.name if point.dist is not None else "an installed package"
                 entries = self._points.setdefault(point.name, [])
-                if all(entry.target != point.value for entry in entries):
-                    entries.append(Entry(point.name, point.value, origin))
+                target = f"{self.package}{point.value}" if point.value.startswith(".") else point.value
+                if all(entry.target != target for entry in entries):
+                    entries.append(Entry(point.name, target, origin))
         return {name: entries for name, entries in self._points.items() if name not in self._entries}
 
 

@@ -1,4 +1,4 @@
-"""`rl2 new adapter`, `network`, `algorithm`: a file that works as it stands, and its test."""
+"""`rl2 new adapter`, `network`, `algorithm`: a file that works as it stands, its test, and a spec to train it with."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ _PLACEHOLDERS = {"adapter": ("my_sim", "MySim"), "network": ("my_network", "MyNe
 """What the templates call themselves."""
 
 _SPECS = {
-    "adapter": 'total_frames = 20_000\n\n[env]\nbackend = "{name}"',
-    "network": 'total_frames = 20_000\n\n[env]\nid = "CartPole-v1"\n\n[network]\nname = "{name}"',
-    "algorithm": 'total_frames = 50_000\n\n[env]\nid = "CartPole-v1"\nnum_envs = 16\n\n[algorithm]\nname = "{name}"',
+    "adapter": 'total_frames = 20_000\n\n[env]\nbackend = "{name}"\n',
+    "network": 'total_frames = 20_000\n\n[env]\nid = "CartPole-v1"\n\n[network]\nname = "{name}"\n',
+    "algorithm": 'total_frames = 50_000\n\n[env]\nid = "CartPole-v1"\nnum_envs = 16\n\n[algorithm]\nname = "{name}"\n',
 }
 
 Name: TypeAlias = Annotated[str, typer.Argument(metavar="NAME", help="What it is called; also its file, NAME.py.")]
@@ -34,30 +34,30 @@ def new() -> None:
 
 
 def new_adapter(name: Name) -> None:
-    """Write NAME.py, an environment backend that works as it stands, and test_NAME.py beside it."""
+    """Write NAME.py, an environment backend that works as it stands, test_NAME.py, and NAME.toml, a spec with it."""
     _write("adapter", name)
 
 
 def new_network(name: Name) -> None:
-    """Write NAME.py, a network that works as it stands, and test_NAME.py beside it."""
+    """Write NAME.py, a network that works as it stands, test_NAME.py, and NAME.toml, a spec with it."""
     _write("network", name)
 
 
 def new_algorithm(name: Name) -> None:
-    """Write NAME.py, an algorithm that works as it stands, and test_NAME.py beside it."""
+    """Write NAME.py, an algorithm that works as it stands, test_NAME.py, and NAME.toml, a spec with it."""
     _write("algorithm", name)
 
 
 def _write(kind: str, name: str) -> None:
     module = _module_name(name)
-    files = [Path(f"{module}.py"), Path(f"test_{module}.py")]
+    files = [Path(f"{module}.py"), Path(f"test_{module}.py"), Path(f"{module}.toml")]
     for file in files:
         require_new_file(file)
     old_module, old_class = _PLACEHOLDERS[kind]
     class_name = "".join(part[:1].upper() + part[1:] for part in module.split("_"))
-    for file, template in zip(files, (f"{kind}.py.txt", f"test_{kind}.py.txt"), strict=True):
-        text = (TEMPLATES / template).read_text(encoding="utf-8")
-        text = text.replace(old_class, class_name).replace(old_module, module)
+    templates = [(TEMPLATES / file).read_text(encoding="utf-8") for file in (f"{kind}.py.txt", f"test_{kind}.py.txt")]
+    texts = [template.replace(old_class, class_name).replace(old_module, module) for template in templates]
+    for file, text in zip(files, [*texts, _SPECS[kind].format(name=name)], strict=True):
         with explained(f"writing {file}"):
             write_new_file(file, text.encode())
     emit_lines(map(str, files))
@@ -81,13 +81,14 @@ def _module_name(name: str) -> str:
 
 
 def _next_steps(kind: str, name: str, module: str, class_name: str) -> str:
-    spec = "\n".join(f"    {line}".rstrip() for line in _SPECS[kind].format(name=name).splitlines())
-    register = f"rl2 register-{kind} {name} {_dotted(module)}:{class_name}"
-    return (
-        f"\nIt works as it stands; change it to yours, then\n\n"
-        f"    python -m pytest test_{module}.py\n    {register}\n\n"
-        f"and train it, `rl2 train {name}.toml`, with a spec such as\n\n{spec}\n"
-    )
+    steps = [
+        f"python -m pytest test_{module}.py",
+        f"rl2 register-{kind} {name} {_dotted(module)}:{class_name}",
+        *([f"rl2 check-env {module}.toml"] if kind == "adapter" else []),
+        f"rl2 train {module}.toml",
+    ]
+    lines = "".join(f"    {step}\n" for step in steps)
+    return f"\nIt works as it stands; change it to yours, then (the first line needs `pip install pytest`)\n\n{lines}"
 
 
 def _dotted(module: str) -> str:

@@ -42,7 +42,7 @@ def _as_if_new(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 def test_what_is_written_works_as_it_stands(rl2: Rl2, tmp_path: Path, kind: str, tests: int) -> None:
     ended = rl2("new", kind, "ski-slope")
     assert ended.code == 0, ended.stderr
-    assert ended.stdout == "ski_slope.py\ntest_ski_slope.py\n"
+    assert ended.stdout == "ski_slope.py\ntest_ski_slope.py\nski_slope.toml\n"
     assert "my_" not in (tmp_path / "ski_slope.py").read_text()
     (line,) = re.findall(r"^ +rl2 (register-.*)$", ended.stderr, re.MULTILINE)
     assert line == f"register-{kind} ski-slope ski_slope:SkiSlope"
@@ -50,6 +50,7 @@ def test_what_is_written_works_as_it_stands(rl2: Rl2, tmp_path: Path, kind: str,
     assert ended.code == 0, ended.stderr
     assert "warning" not in ended.stderr
     assert "ski-slope" in rl2("list", f"{kind}s").stdout
+    assert rl2("validate", "ski_slope.toml").code == 0
     sys.path.append(str(tmp_path))
     found = [test for name, test in runpy.run_path("test_ski_slope.py").items() if name.startswith("test_")]
     assert len(found) == tests

@@ -10,6 +10,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from rl2cli import trust
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.checker import check_adapter
@@ -65,6 +66,44 @@ def test_ends_of_the_task_are_told_from_time_limits(make: Any) -> None:
         assert bool(step.truncated.all()) == (index % 5 == 0)
     assert terminated >= 6
     assert truncated == 16
+
+
+def test_a_batch_of_torchrl_is_stepped_as_one(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_granted", {"batched_counter"})
+    adapter = make(backend="torchrl", factory="batched_counter:Counter", batch_argument="batch_size", num_envs=3)
+    assert type(adapter).__name__ == "TorchRLBatchAdapter"
+    assert adapter.action_space == spaces.Discrete(3)
+    assert adapter.observation_space["count"].shape == (1,)
+    assert check_adapter(adapter, steps=40) == []
+    before = torch.random.get_rng_state()
+    adapter.reset(np.arange(3))
+    seen = []
+    for _ in range(4):
+        step = adapter.step(torch.ones(3, dtype=torch.int64))
+        assert isinstance(step.observation, dict)
+        seen.append(step.observation["count"].flatten().tolist())
+    assert seen == [[1, 2, 3], [2, 3, 4], [3, 4, 2], [4, 1, 3]]  # rows start at 0, 1 and 2, and end at 5
+    assert isinstance(step.final_observation, dict)
+    assert step.final_observation["count"].flatten().tolist() == [4, 5, 3]
+    assert (step.terminated.tolist(), step.truncated.tolist()) == ([False, True, False], [False] * 3)
+    assert step.reward.tolist() == [4.0, 5.0, 3.0]
+    observation, _ = adapter.reset(np.arange(3), np.array([True, False, False]))
+    assert isinstance(observation, dict)
+    assert observation["count"].flatten().tolist() == [0, 1, 3]
+    assert torch.equal(before, torch.random.get_rng_state())  # nothing else sees what it draws
+
+
+def test_a_batch_of_torchrl_is_cut_at_its_time_limit(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trust, "_granted", {"batched_counter"})
+    factory = {"factory": "batched_counter:Counter", "batch_argument": "batch_size", "max_episode_steps": 3}
+    adapter = make(backend="torchrl", **factory)
+    adapter.reset(np.arange(2))
+    steps = [adapter.step(torch.zeros(2, dtype=torch.int64)) for _ in range(6)]
+    assert [step.truncated.all().item() for step in steps] == [False, False, True] * 2
+    assert not any(step.terminated.any() for step in steps)
+    assert list(adapter.observation_space) == ["count", "inner.noise"]
+    with pytest.raises(UsageError, match="refused its arguments"):
+        make(backend="torchrl", **{**factory, "batch_argument": "num_envs"})
 
 
 @pytest.mark.parametrize(
