@@ -51,6 +51,7 @@ TORCH_FREE = (
     "algorithms.td3_options",
     "algorithms.tqc_options",
     "envs.gymnasium_options",
+    "envs.omniverse.options",
     "envs.torchrl_options",
     "networks.cnn_options",
     "networks.impala_options",
