@@ -380,7 +380,7 @@ adapters = Registry(
             "rl2cli.envs.omniverse.adapter:OmniverseAdapter",
             "built in",
             "rl2cli.envs.omniverse.options:OmniverseOptions",
-            "USD scenes stepped by NVIDIA's PhysX, tasks declared in the run spec",
+            "USD scenes stepped by NVIDIA's PhysX, tasks declared in the run spec (extra omniverse)",
         ),
         Entry(
             "isaac",

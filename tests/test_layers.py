@@ -53,6 +53,7 @@ TORCH_FREE = (
     "envs.gymnasium_options",
     "envs.isaac.installation",
     "envs.isaac.options",
+    "envs.omniverse.options",
     "envs.torchrl_options",
     "networks.cnn_options",
     "networks.impala_options",

@@ -8,6 +8,7 @@ from pathlib import Path
 from rl2cli.algorithms.replay_options import ReplayOptions
 from rl2cli.algorithms.schedules import Schedule
 from rl2cli.envs.gymnasium_options import AtariOptions
+from rl2cli.envs.omniverse import options as omniverse
 from rl2cli.options import Options
 from rl2cli.registry import adapters, algorithms, networks
 from rl2cli.spec.describe import OptionRow, option_rows
@@ -23,6 +24,12 @@ MODELS: dict[str, type[Options]] = {
         if entry.origin == "built in"
     },
     "atari": AtariOptions,
+    "omniverse_action": omniverse.ActionOptions,
+    "omniverse_observation": omniverse.ObservationTerm,
+    "omniverse_reward": omniverse.RewardTerm,
+    "omniverse_termination": omniverse.TerminationTerm,
+    "omniverse_reset": omniverse.ResetTerm,
+    "omniverse_camera": omniverse.CameraOptions,
     "replay": ReplayOptions,
     "schedule": Schedule,
 }

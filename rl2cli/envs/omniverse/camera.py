@@ -17,7 +17,7 @@ from rl2cli.envs.omniverse.options import CameraOptions
 from rl2cli.envs.omniverse.quiet import quiet
 from rl2cli.envs.omniverse.stage import Scene
 from rl2cli.envs.warp_on_cpu import start_warp
-from rl2cli.errors import EnvironmentFault
+from rl2cli.errors import EnvironmentFault, UsageError, suggestion
 
 SKY = 0xFFF5E8DC
 """Colour where nothing is, as alpha, blue, green and red."""
@@ -45,7 +45,7 @@ class Camera:
         ground: bool,
         device: torch.device,
     ) -> None:
-        self._follows = options.follow
+        self._followed = _index(options.follow, body_names)
         self._device = device
         _announce_compilation()
         with quiet():  # which says that there is no driver
@@ -60,9 +60,9 @@ class Camera:
         wp = self._warp
         poses = body_pose[:, self._order].reshape(-1, 7).contiguous()
         self._state.body_q.assign(wp.from_torch(poses, dtype=wp.transformf))
-        if self._follows:
+        if self._followed is not None:
             places = self._place.clone()
-            places[:, :2] += body_pose[:, 0, :2]
+            places[:, :3] += body_pose[:, self._followed, :3]
             self._places = wp.from_torch(places[None].contiguous(), dtype=wp.transformf)
         self._model.bvh_refit_shapes(self._state)
         self._sensor.update(
@@ -105,6 +105,16 @@ class Camera:
                 hint="every body needs a name of its own, and has to belong to the articulation",
             )
         return [names.index(name) for name in drawn]
+
+
+def _index(name: str | None, body_names: tuple[str, ...]) -> int | None:
+    if name is None or name in body_names:
+        return None if name is None else body_names.index(name)
+    raise UsageError(
+        f"a camera is to follow {name!r}, which is no body of the scene",
+        hint=suggestion(name, body_names) or f"there are: {', '.join(body_names)}",
+        place="env.cameras",
+    )
 
 
 def looking(position: list[float], target: list[float]) -> list[float]:

@@ -159,7 +159,9 @@ class CameraOptions(Options):
     position: Triple = Field([0.0, -5.0, 3.0], description="Where it stands, in metres in the environment's frame.")
     target: Triple = Field([0.0, 0.0, 1.5], description="What it looks at.")
     field_of_view: Annotated[float, Field(gt=0.0, lt=3.1)] = Field(0.8, description="Vertical angle in radians.")
-    follow: bool = Field(False, description="Move along with the root, which position and target are then from.")
+    follow: str | None = Field(
+        None, description="Body that it moves along with, without turning; position and target are then from it."
+    )
     stack: Annotated[int, Field(ge=1, le=16)] = Field(1, description="Newest pictures that the policy sees together.")
 
     @model_validator(mode="after")
@@ -192,12 +194,10 @@ class OmniverseOptions(Options):
     )
     actions: Annotated[list[ActionOptions], Field(min_length=1)] = Field(description="What the policy moves.")
     observations: Annotated[list[ObservationTerm], Field(min_length=1)] = Field(
-        default_factory=lambda: [ObservationTerm(term="joint_position"), ObservationTerm(term="joint_velocity")],
-        description="What the policy sees, side by side; positions and velocities of all joints where left out.",
+        description="What the policy sees, side by side."
     )
     rewards: Annotated[list[RewardTerm], Field(min_length=1)] = Field(
-        default_factory=lambda: [RewardTerm(term="alive")],
-        description="What it earns in a frame, added up; 1 while the episode goes on where left out.",
+        description="What it earns in a frame, added up; returns are their sums."
     )
     terminations: list[TerminationTerm] = Field(default_factory=list, description="What ends an episode.")
     resets: list[ResetTerm] = Field(default_factory=list, description="How episodes begin.")

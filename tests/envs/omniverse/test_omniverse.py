@@ -15,6 +15,8 @@ BALANCE = {
     "scene": "cartpole.usda",
     "max_episode_steps": 40,
     "actions": [SLIDER, {"joints": ["hinge"]}],
+    "observations": [{"term": "joint_position"}, {"term": "joint_velocity"}],
+    "rewards": [{"term": "alive"}],
     "terminations": [{"term": "joint_position_outside", "joints": ["hinge"], "range": [-0.3, 0.3]}],
     "resets": [
         {"term": "joint_position", "range": [-0.1, 0.2]},
