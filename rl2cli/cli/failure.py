@@ -121,8 +121,10 @@ class _Frame(NamedTuple):
         """Return the place and its source."""
         file = Path(self.file)
         shown = file.relative_to(Path.cwd()) if file.is_relative_to(Path.cwd()) else file
-        source = linecache.getline(self.file, self.line).strip()
-        place = f"  {shortened(str(shown), MOST_CHARACTERS)}:{self.line} in {shortened(self.function, MOST_CHARACTERS)}"
+        source = ""
+        with suppress(ValueError):  # no file has such a name
+            source = linecache.getline(self.file, self.line).strip()
+        place = shortened(f"  {shown}:{self.line} in {self.function}", MOST_CHARACTERS)
         return [place, f"    {shortened(source, MOST_CHARACTERS)}"] if source else [place]
 
 

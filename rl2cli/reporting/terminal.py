@@ -13,7 +13,7 @@ from PIL import Image
 
 from rl2cli.errors import UsageError
 from rl2cli.reporting.picture import as_rgb
-from rl2cli.text import display_width, printable
+from rl2cli.text import display_width, shortened
 
 Colours = Literal["24 bits", "256", "none"]
 _ENTER, _LEAVE = "\x1b[?1049h\x1b[?25l\x1b[2J", "\x1b[0m\x1b[?25h\x1b[?1049l"
@@ -149,7 +149,7 @@ def _painted(cells: list[tuple[str, str]], glyph: str) -> str:
 
 
 def _cut(text: str, columns: int) -> str:
-    text = printable(text)
+    text = shortened(text, 4 * columns)  # of which some may be combining marks, which take no column
     while display_width(text) > columns:
         text = text[:-1]
     return text

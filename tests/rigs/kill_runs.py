@@ -27,8 +27,8 @@ import tomli_w
 sys.path.insert(0, str(Path(__file__).parent))
 from warm import Forked, Gauge, fork, warm_up
 
-PATIENCE = 300.0
-"""Seconds that one process may take."""
+PATIENCE = 1200.0
+"""Seconds that one process may take, also on a busy machine."""
 _HALF_DONE = (".saving-", ".removing-", ".superseded-")
 _ATARI = {
     "image_size": [20, 20],
