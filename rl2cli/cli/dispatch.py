@@ -109,7 +109,7 @@ def _find(name: str) -> Command:
     if name in COMMANDS:
         return COMMANDS[name]
     if name in PLANNED:
-        raise UsageError(f"the command {name!r} is not there yet")
+        raise UsageError(f"the command {name!r} is not there yet", hint="`rl2 --help` lists those that are")
     kind = "option" if name.startswith("-") else "command"
     if name.endswith(".toml"):
         raise UsageError(f"unknown command {name!r}", hint=f"to train it: rl2 train {name}")

@@ -65,7 +65,11 @@ def _known(error: Exception) -> RL2Error | None:
     if isinstance(error, RL2Error):
         return error
     if isinstance(error, OSError) and error.errno in _DISK:
-        return StorageError(f"the disk refused: {error.strerror}", place=error.filename and str(error.filename))
+        return StorageError(
+            f"the disk refused: {error.strerror}",
+            hint="free some space, or choose another disk; what was saved before is intact",
+            place=error.filename and str(error.filename),
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return RL2Error(
             f"out of memory: {error}",
@@ -75,7 +79,10 @@ def _known(error: Exception) -> RL2Error | None:
 
 
 def _of_plugin(error: Exception) -> RL2Error:
-    return RL2Error(f"a plugin raised {type(error).__name__}: {error}")
+    return RL2Error(
+        f"a plugin raised {type(error).__name__}: {error}",
+        hint="the last of its lines above is where; --debug shows all",
+    )
 
 
 def _bug(error: Exception) -> RL2Error:
