@@ -1,4 +1,4 @@
-"""Every error that rl2 has words for, as it is written in the code: `python tests/error_messages.py > tests/errors.txt`.
+"""Every error that rl2 has words for, as it is written: `python tests/error_messages.py > tests/errors.txt`.
 
 `{…}` stands for what is filled in. Whoever changes a message looks at all of them: do they say what is wrong, where,
 and what would be right?

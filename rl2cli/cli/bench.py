@@ -33,7 +33,8 @@ def bench(
     rows: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ROW", help=f"{', '.join(ROWS)}; all but {', '.join(ON_REQUEST)}, which is long, where left out."
+            metavar="ROW",
+            help=f"What to measure: {', '.join(ROWS)}; all but {', '.join(ON_REQUEST)}, which is long, where left out.",
         ),
     ] = None,
     peer_python: Annotated[
