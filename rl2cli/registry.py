@@ -262,7 +262,10 @@ def import_target(target: str, what: str) -> Any:
             f"{what}: {module_name} needs {missing!r}, which is not installed", hint=f"pip install {missing}"
         ) from error
     except (Exception, SystemExit) as error:
-        raise PluginError(f"{what}: importing {module_name} raised {type(error).__name__}: {error}") from error
+        raise PluginError(
+            f"{what}: importing {module_name} raised {type(error).__name__}: {error}",
+            hint=f"`python -c 'import {module_name}'` shows where",
+        ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):
             near = nearest(part, dir(found))

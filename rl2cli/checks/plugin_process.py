@@ -135,7 +135,10 @@ def find_class(kind: str, module: ModuleType, attribute: str) -> type:
             raise Refused(f"{part!r} is not in {module.__name__}", hint=_class_hint(part, found, base))
         found = getattr(found, part)
     if not isinstance(found, type):
-        raise Refused(f"{module.__name__}:{attribute} is not a class but {_a(type(found).__name__)}", hint=None)
+        raise Refused(
+            f"{module.__name__}:{attribute} is not a class but {_a(type(found).__name__)}",
+            hint=_class_hint(attribute.rpartition(".")[2], module, base),
+        )
     if found is base or not issubclass(found, base):
         raise Refused(
             f"{attribute} in {module.__name__} is not a {base.__name__}{_derived_from(found)}",

@@ -33,7 +33,8 @@ def bench(
     rows: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="ROW", help=f"{', '.join(ROWS)}; all but {', '.join(ON_REQUEST)}, which is long, where left out."
+            metavar="ROW",
+            help=f"What to measure: {', '.join(ROWS)}; all but {', '.join(ON_REQUEST)}, which is long, where left out.",
         ),
     ] = None,
     peer_python: Annotated[
@@ -61,7 +62,10 @@ def bench(
     """
     names = _rows(rows or [])
     if (repeats is not None and repeats < 1) or (frames is not None and frames < FEWEST_FRAMES):
-        raise UsageError(f"--repeats is at least 1 and --frames at least {FEWEST_FRAMES}")
+        raise UsageError(
+            f"--repeats is at least 1 and --frames at least {FEWEST_FRAMES}",
+            hint="leave them out for what is measured usually",
+        )
     from rl2cli.spec import shipped_folder
 
     idleness = measure_idleness()

@@ -27,7 +27,7 @@ def check_env(
         str | None,
         typer.Argument(
             metavar="[BACKEND:ID|SPEC]",
-            help="A backend and its id, as gymnasium:CartPole-v1; a backend alone; or a spec. Left out: the project's.",
+            help="A backend and its id, as gymnasium:CartPole-v1; a backend alone; or a spec; the project's where left out.",
         ),
     ] = None,
     overrides: Annotated[
@@ -53,9 +53,11 @@ def check_env(
     """
     grant(allow_import or [])
     if not 1 <= steps <= 10_000_000:
-        raise UsageError(f"--steps takes a number from 1 to 10,000,000, got {steps}")
+        raise UsageError(
+            f"--steps takes a number from 1 to 10,000,000, got {steps}", hint="left out, it is enough for a contract"
+        )
     if num_envs is not None and not 1 <= num_envs <= 100_000:
-        raise UsageError(f"--num-envs takes a number from 1 to 100,000, got {num_envs}")
+        raise UsageError(f"--num-envs takes a number from 1 to 100,000, got {num_envs}", hint="2 or 3 show most faults")
     results = [_check(name, overrides or [], num_envs, steps, seed) for name in ([what] if what else _own())]
     if as_json:
         emit_json(_as_json(results, single=what is not None))

@@ -96,7 +96,7 @@ COMMANDS = {
             "list",
             "rl2cli.cli.list:list_names",
             BEFORE,
-            "List algorithms, networks, adapters, environments, specs, runs",
+            "List algorithms, networks, adapters, environments, runs",
             plain=(0, 1, 2),
             plain_target="rl2cli.cli.list:list_names",
         ),
@@ -125,9 +125,7 @@ COMMANDS = {
             plain_target="rl2cli.cli.schema:schema",
         ),
         Command("doctor", "rl2cli.cli.doctor:doctor", BEFORE, "Report what this machine has, or check a run"),
-        Command(
-            "report", "rl2cli.cli.report:report", AFTER, "Write a run as one HTML page: curves, spec, machine, videos"
-        ),
+        Command("report", "rl2cli.cli.report:report", AFTER, "Write a run as one HTML page: curves, machine, videos"),
         Command("compare", "rl2cli.cli.compare:compare", AFTER, "Compare runs in a table and a picture of curves"),
         *(
             Command(

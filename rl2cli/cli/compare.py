@@ -57,7 +57,7 @@ def compare(
 
     chosen = next((known for known in AXES if known == axis), None)
     if chosen is None:
-        raise UsageError(f"--x takes frames or time, got {axis!r}")
+        raise UsageError(f"--x takes frames or time, got {axis!r}", hint="for example --x time")
     picture = out if out is not None or as_json else Path("comparison.png")
     if picture is not None:
         _require_format(picture)
@@ -95,7 +95,9 @@ def _records(names: Sequence[str]) -> list[RunRecord]:
 
 def _require_format(path: Path) -> None:
     if path.suffix.lower() not in FORMATS:
-        raise UsageError("--out takes a .png, .svg or .html file", place=str(path))
+        raise UsageError(
+            "--out takes a .png, .svg or .html file", hint="the ending says what is written", place=str(path)
+        )
 
 
 def _require_metric(runs: Sequence[RunRecord], metric: str) -> None:

@@ -20,7 +20,7 @@ FORMATS = ("onnx", "torch")
 def export(
     run: Run = None,
     format: Annotated[
-        str, typer.Option("--format", metavar="FORMAT", help="onnx, or torch for a .pt2 file of torch.export.")
+        str, typer.Option("--format", metavar="FORMAT", help="Write onnx, or torch for a .pt2 file of torch.export.")
     ] = "onnx",
     checkpoint: Checkpoint = "best",
     out: Annotated[

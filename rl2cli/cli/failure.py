@@ -67,9 +67,17 @@ def _known(error: Exception) -> RL2Error | None:
     if isinstance(error, RL2Error):
         return error
     if isinstance(error, OSError) and error.errno in _DISK:
-        return StorageError(f"the disk refused: {error.strerror}", place=error.filename and str(error.filename))
+        return StorageError(
+            f"the disk refused: {error.strerror}",
+            hint="free some space, or choose another disk; what was saved before is intact",
+            place=error.filename and str(error.filename),
+        )
     if isinstance(error, OSError) and error.errno in _PATHS and error.filename is not None:
-        return UsageError(f"this path cannot be used: {error.strerror}", place=str(error.filename))
+        return UsageError(
+            f"this path cannot be used: {error.strerror}",
+            hint="choose a shorter or another name",
+            place=str(error.filename),
+        )
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return RL2Error(
             f"out of memory: {error}",
@@ -79,7 +87,10 @@ def _known(error: Exception) -> RL2Error | None:
 
 
 def _of_plugin(error: Exception) -> RL2Error:
-    return RL2Error(f"a plugin raised {type(error).__name__}: {error}")
+    return RL2Error(
+        f"a plugin raised {type(error).__name__}: {error}",
+        hint="the last of its lines above is where; --debug shows all",
+    )
 
 
 def _bug(error: Exception) -> RL2Error:

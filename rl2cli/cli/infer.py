@@ -33,7 +33,7 @@ def infer(
             "--episodes",
             parser=whole_number,
             metavar="N",
-            help="Whole episodes to run; all of them count. By default 20 to measure, 3 to watch, 1 video to record.",
+            help="Whole episodes to run; all of them count; by default 20 to measure, 3 to watch, 1 video to record.",
         ),
     ] = None,
     stochastic: Annotated[
@@ -46,7 +46,7 @@ def infer(
         typer.Option(
             "--mode",
             metavar="MODE",
-            help="benchmark measures the return, watch shows the policy in a window or in the terminal, record makes "
+            help="What to do: benchmark measures the return, watch shows the policy in a window or in the terminal, record makes "
             "videos.",
         ),
     ] = "benchmark",

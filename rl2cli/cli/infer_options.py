@@ -41,9 +41,13 @@ def checked(how: How) -> tuple[str, Recording, Watching]:
     _require_belonging(how, mode)
     require_checkpoint_name(how.checkpoint)
     if how.episodes is not None and how.episodes < 1:
-        raise UsageError(f"--episodes takes a number of at least 1, got {how.episodes}")
+        raise UsageError(
+            f"--episodes takes a number of at least 1, got {how.episodes}", hint="left out, it suits the mode"
+        )
     if how.fps is not None and not (math.isfinite(how.fps) and 0.1 <= how.fps <= 1000):
-        raise UsageError(f"--fps takes a number from 0.1 to 1000, got {how.fps:g}")
+        raise UsageError(
+            f"--fps takes a number from 0.1 to 1000, got {how.fps:g}", hint="left out, it is the environment's own"
+        )
     recording, view = _views(how, mode)
     if mode == "benchmark" and how.out is not None:
         require_new_file(how.out)
@@ -102,5 +106,8 @@ def _grid(text: str | None) -> tuple[int, int]:
     found = re.fullmatch(r"(\d{1,2})[x×](\d{1,2})", text.lower(), re.ASCII)
     rows, columns = (int(found[1]), int(found[2])) if found else (0, 0)
     if not 1 <= rows * columns <= _MOST_CELLS:
-        raise UsageError(f"--grid takes rows x columns, as 2x2, at most {_MOST_CELLS} in all; got {text!r}")
+        raise UsageError(
+            f"--grid takes rows x columns, as 2x2, at most {_MOST_CELLS} in all; got {text!r}",
+            hint="for example --grid 2x3",
+        )
     return rows, columns

@@ -28,7 +28,10 @@ def require_checkpoint_name(which: str) -> None:
         UsageError: No checkpoint can be called that.
     """
     if which not in ("best", "last") and not (which.isascii() and which.isdecimal()):
-        raise UsageError(f"--checkpoint takes best, last or a frame number, got {which!r}")
+        raise UsageError(
+            f"--checkpoint takes best, last or a frame number, got {which!r}",
+            hint="`rl2 show RUN` lists its checkpoints",
+        )
 
 
 def one_checkpoint(named: int | None, which: str) -> str:

@@ -135,7 +135,7 @@ def _file(where: Path | None) -> Path:
         return found
     file = (where / PROJECT_FILE if where.is_dir() else where).resolve()
     if file.name != PROJECT_FILE or not file.is_file():
-        raise UsageError(f"there is no {PROJECT_FILE} there", place=str(where))
+        raise UsageError(f"there is no {PROJECT_FILE} there", hint="name that file, or its folder", place=str(where))
     return file
 
 

@@ -47,7 +47,9 @@ def train_seeds(loaded: LoadedSpec, count: int, run_dir: Path | None, how: How) 
         Stopped: A signal came; every run has saved.
     """
     if not 1 <= count <= MOST_SEEDS:
-        raise UsageError(f"--seeds takes a number from 1 to {MOST_SEEDS}, got {count}")
+        raise UsageError(
+            f"--seeds takes a number from 1 to {MOST_SEEDS}, got {count}", hint="it is how many runs; --seed N is which"
+        )
     spec = loaded.spec
     if spec.seed + count > 2**63:
         raise UsageError(f"there are no {count} seeds from {spec.seed} on", hint="begin with a smaller seed")

@@ -65,7 +65,9 @@ def locked(name: str = "trusted") -> Iterator[None]:
             lock.acquire()
     except Timeout:
         raise StorageError(
-            f"another rl2 has been changing its settings for {LOCK_SECONDS:g} seconds", place=str(folder)
+            f"another rl2 has been changing its settings for {LOCK_SECONDS:g} seconds",
+            hint="try again once it is done",
+            place=str(folder),
         ) from None
     try:
         yield

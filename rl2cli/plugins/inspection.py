@@ -95,14 +95,20 @@ def _run(task: dict[str, Any], answer: Path, what: str, seconds: float) -> dict[
             hint="does it wait for something at import? --time-limit SECONDS gives it more time",
         ) from None
     except OSError as error:
-        raise PluginError(f"{what}: {sys.executable} could not be started: {error.strerror}") from error
+        raise PluginError(
+            f"{what}: {sys.executable} could not be started: {error.strerror}",
+            hint="is memory left, and may it be run?",
+        ) from error
     try:
         report: dict[str, Any] = json.loads(answer.read_bytes())
     except (OSError, ValueError):
         lines = done.stdout.decode("utf-8", "replace").splitlines()[-_LAST_LINES:]
         said = "; its last words: " + printable(" | ".join(lines)) if lines else ""
         how = f"signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
-        raise PluginError(f"{what}: importing or trying it ended Python with {how}{said}") from None
+        raise PluginError(
+            f"{what}: importing or trying it ended Python with {how}{said}",
+            hint="a plugin may not end its process: look for sys.exit, os._exit, or native code that crashes",
+        ) from None
     return report
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,9 @@ from pydantic_core import ErrorDetails
 from rl2cli import __version__
 from rl2cli.errors import suggestion
 from rl2cli.options import Options
+from rl2cli.spec.describe import as_toml
 from rl2cli.spec.fields import Schema, allowed_values, branches, expected, got, model_schema, number
+from rl2cli.spec.homes import elsewhere
 from rl2cli.spec.locate import Path
 from rl2cli.spec.source import Finding, dotted
 from rl2cli.text import shortened
@@ -21,6 +23,8 @@ PLANNED = {
     ("scale",),
 }
 """Keys of the design whose feature is not there yet; refused, never ignored."""
+
+_BOOLEANS = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
 _LONGEST_NAME = 64
 """Longer unknown names are not compared with the known ones."""
@@ -42,23 +46,22 @@ def complaints(
     table: dict[str, Any],
     path: Path,
     also_known: Collection[str],
-    homes: Mapping[str, str],
 ) -> list[Finding]:
     """Return what is wrong with `table`, which stands at `path` and was validated by `model`.
 
-    `also_known` are the keys of the same table that another model takes; `homes` has the table of each key of a spec.
+    `also_known` are the keys of the same table that another model takes.
     """
     schema = model_schema(model)
     schema["properties"] = schema.get("properties", {}) | {name: {} for name in also_known}
     found: dict[Path, Finding] = {}
     for details in error.errors(include_url=False, include_input=False):
         spot = _spot(details["loc"], table, schema)
-        found.setdefault(spot.path, _finding(details, spot, path, homes))
+        found.setdefault(spot.path, _finding(details, spot, path))
     inner = {spot_path[:depth] for spot_path in found for depth in range(len(spot_path))}
     return [finding for spot_path, finding in found.items() if spot_path not in inner]
 
 
-def unknown_key(path: Path, known: Collection[str], homes: Mapping[str, str]) -> Finding:
+def unknown_key(path: Path, known: Collection[str]) -> Finding:
     """Return the finding for a key that no model has."""
     name = str(path[-1])
     if path in PLANNED:
@@ -69,7 +72,7 @@ def unknown_key(path: Path, known: Collection[str], homes: Mapping[str, str]) ->
     shown = shortened(name, _LONGEST_NAME)
     names = sorted({*known, "extends"} if len(path) == 1 else known)
     near = suggestion(name, names) if len(name) <= _LONGEST_NAME else None
-    near = f"it belongs in [{homes[name]}]" if name in homes and len(path) <= 2 else near
+    near = (elsewhere(".".join(map(str, path[:-1])), name) if len(path) <= 2 else None) or near
     where = f" in [{dotted(path[:-1])}]" if len(path) > 1 else ""
     return Finding(path, f"unknown key '{shown}'{where}", near or f"there are: {', '.join(names)}", at_key=True)
 
@@ -104,11 +107,11 @@ def _step(spot: _Spot, branch: Schema, step: int | str) -> _Spot | None:
     return _Spot(path, spot.value.get(step), schema, properties)
 
 
-def _finding(details: ErrorDetails, spot: _Spot, table: Path, homes: Mapping[str, str]) -> Finding:
+def _finding(details: ErrorDetails, spot: _Spot, table: Path) -> Finding:
     path = (*table, *spot.path)
     problem = details["type"]
     if problem == "extra_forbidden":
-        return unknown_key(path, spot.siblings, homes)
+        return unknown_key(path, spot.siblings)
     if problem == "missing" and spot.value is None:
         return Finding(path, f"{dotted(path)!r} is missing", _missing_hint(spot.schema), at_key=True)
     if problem in ("value_error", "assertion_error"):
@@ -116,7 +119,8 @@ def _finding(details: ErrorDetails, spot: _Spot, table: Path, homes: Mapping[str
     if problem == "string_pattern_mismatch":
         description = spot.schema.get("description", f"it has to match {spot.schema.get('pattern')}")
         return Finding(path, f"{got(spot.value)} is not a valid {path[-1]}", description)
-    return Finding(path, f"expected {expected(spot.schema)}, got {got(spot.value)}", _value_hint(spot))
+    hint = _value_hint(spot) or _default_hint(spot.schema)
+    return Finding(path, f"expected {expected(spot.schema)}, got {got(spot.value)}", hint)
 
 
 def _missing_hint(schema: Schema) -> str:
@@ -129,13 +133,24 @@ def _value_hint(spot: _Spot) -> str | None:
     types = {branch.get("type") for branch in branches(spot.schema)}
     if isinstance(spot.value, float) and "integer" in types and spot.value.is_integer():
         return f"write it without point and exponent: {number(spot.value)}"
+    if "array" in types and not isinstance(spot.value, (dict, list)):
+        return f"write it in brackets: [{as_toml(spot.value)}]"
     if not isinstance(spot.value, str) or len(spot.value) > _LONGEST_NAME:
         return None
-    if (types & {"integer", "number"} and _is_number(spot.value)) or (
-        "boolean" in types and spot.value.lower() in ("true", "false")
-    ):
+    if "boolean" in types and spot.value.lower() in _BOOLEANS:
+        return f"write it without quotes: {_BOOLEANS[spot.value.lower()]}"
+    if types & {"integer", "number"} and _is_number(spot.value):
         return f"write it without quotes: {spot.value.lower()}"
     return suggestion(spot.value, [value for value in allowed_values(spot.schema) if isinstance(value, str)])
+
+
+def _default_hint(schema: Schema) -> str | None:
+    """Return what holds without a value, and what it would mean."""
+    description = schema.get("description")
+    if schema.get("default") is None:
+        return description
+    default = f"left out, it is {as_toml(schema['default'])}"
+    return f"{default}: {description[:1].lower()}{description[1:]}" if description else default
 
 
 def _is_number(text: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
@@ -206,21 +205,8 @@ class _Validation:
         try:
             return model.model_validate_json(json.dumps(values))
         except ValidationError as error:
-            self.findings += complaints(error, model, values, path, also_known or set(), self._homes())
+            self.findings += complaints(error, model, values, path, also_known or set())
             return None
-
-    def _homes(self) -> dict[str, str]:
-        """Return the table of each key that stands in one, for those who put it elsewhere."""
-        homes: dict[str, str] = {}
-        for table, field in RunSpec.model_fields.items():
-            kind = PLUGIN_TABLES.get(table)
-            if kind is not None and table != "critic_network":
-                homes |= dict.fromkeys(kind.own_keys - {"name"}, table)
-                with suppress(PluginError):
-                    homes |= dict.fromkeys(kind.registry.options(kind.default_name).model_fields, table)
-            elif isinstance(field.annotation, type) and issubclass(field.annotation, Options):
-                homes |= {key: table for key in field.annotation.model_fields if key not in homes}
-        return homes
 
     def _options(self, table: str, own: Any, values: dict[str, Any]) -> Options | None:
         """Validate the options of the plugin that `table` names."""

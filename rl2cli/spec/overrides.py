@@ -45,7 +45,8 @@ class Override:
             found = table.setdefault(str(name), {})
             if not isinstance(found, dict):
                 above = dotted(self.path[:depth])
-                finding = Finding(self.path, f"{above!r} is not a table, so nothing in it can be set", at_key=True)
+                message = f"{above!r} is not a table, so nothing in it can be set"
+                finding = Finding(self.path, message, f"`rl2 explain {above}` says what it takes", at_key=True)
                 raise SpecError([self.place(finding)])
             table = found
         table[str(self.path[-1])] = self.value

@@ -56,9 +56,9 @@ def read_spec(path: Path) -> str:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
-        raise UsageError(f"{str(path)!r} is a folder, not a run spec") from None
+        raise UsageError(f"{str(path)!r} is a folder, not a run spec", hint="name a .toml file in it") from None
     except OSError as error:
-        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}") from None
+        raise UsageError(f"{str(path)!r} cannot be read: {error.strerror or error}", hint="is it yours?") from None
     return decode(content, str(path))
 
 

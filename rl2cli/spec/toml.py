@@ -148,6 +148,9 @@ def _not_utf8(content: bytes, offset: int, source_name: str) -> Problem:
 
 def _syntax_span(source: Source, error: tomli.TOMLDecodeError) -> Span:
     """Return where the mistake is; of a key or table that is there twice, all of it rather than its end."""
+    opening = _opening(source, error.pos) if error.msg.startswith("Unclosed") else None
+    if opening is not None:
+        return opening
     if not error.msg.startswith("Cannot "):
         return Span(error.lineno, error.colno, error.colno + 1)
     line = source.text.split("\n", error.lineno)[error.lineno - 1][: error.colno - 1]
@@ -158,18 +161,86 @@ def _syntax_message(message: str) -> str:
     """Return tomli's message as the middle of a sentence."""
     if message == "Cannot overwrite a value":
         return "this key has a value already"
+    if message.startswith("Cannot declare"):
+        return "this table is there already"
     return f"this is not TOML: {message[:1].lower()}{message[1:]}"
 
 
 def _syntax_hint(source: Source, error: tomli.TOMLDecodeError) -> str | None:
     """Return what to write instead, for the mistakes that people make."""
-    rest = source.text[error.pos : error.pos + 80]
-    if error.msg == "Invalid value":
-        word = re.match(r"[^\s,#\]}]+", rest)
-        if word is None:
-            return "a value is missing after the equals sign"
-        known = {"True": "true", "False": "false", "yes": "true", "no": "false"}.get(word[0])
-        return (
-            f"write {known}" if known else f'text is written in quotes: "{word[0]}"' if word[0].isidentifier() else None
-        )
+    line = source.text.split("\n", error.lineno)[error.lineno - 1]
+    if error.msg == "Cannot overwrite a value" or error.msg.startswith("Cannot declare"):
+        return _first_hint(source, error.lineno, line)
+    if error.msg.startswith("Unclosed"):
+        return "a closing bracket is missing"
+    if error.msg.startswith("Illegal character '\\n'") or error.msg.startswith("Unterminated string"):
+        return "the closing quote is missing"
+    if error.msg == "Invalid value" or error.msg.startswith("Expected newline"):
+        value = line.partition("=")[2].partition("#")[0].strip()
+        return _value_hint(value)
+    if error.msg.startswith("Expected '='"):
+        return "a setting is written as key = value, a table as [table]"
+    return "text is written in quotes, tables as [table], settings as key = value"
+
+
+def _value_hint(value: str) -> str:
+    """Return what to write in place of a value that is not TOML."""
+    if not value:
+        return "a value is missing after the equals sign"
+    word = re.split(r"[\s,#\]}]", value)[0]
+    known = {"true": "true", "false": "false", "yes": "true", "no": "false", "on": "true", "off": "false"}
+    if word.lower() in known:
+        return f"write {known[word.lower()]}"
+    if word.lower() in ("none", "null", "nil"):
+        return "remove the line: what is left out has its default"
+    number = _as_number(value)
+    if number is not None:
+        return f"write {number}"
+    return f'text is written in quotes: "{word}"' if word.replace("-", "_").isidentifier() else _FORMS
+
+
+_FORMS = "values are numbers (0.5, 1_000), true, false, text in quotes, arrays [1, 2] and tables { a = 1 }"
+
+
+def _as_number(text: str) -> str | None:
+    """Return a number that is not written as TOML wants it, as TOML has it; None where it is none."""
+    if re.fullmatch(r"[+-]?\.\d+|[+-]?\d+\.", text):
+        return text.replace(".", "0.", 1) if "." in text[:2] and not text[0].isdigit() else f"{text}0"
+    if re.fullmatch(r"[+-]?\d+,\d+", text):
+        return text.replace(",", ".")
+    if re.fullmatch(r"[+-]?\d{1,3}(\.\d{3}){2,}|[+-]?\d{1,3}(,\d{3}){2,}", text):
+        return re.sub(r"[.,]", "_", text)
+    if re.fullmatch(r"[+-]?0\d+", text):
+        return str(int(text))
+    if scaled := re.fullmatch(r"(\d{1,9})([kKmM])", text):
+        return f"{int(scaled[1]) * (1_000 if scaled[2] in 'kK' else 1_000_000):_}"
     return None
+
+
+def _first_hint(source: Source, number: int, line: str) -> str:
+    """Return where the key or table that line `number` has again was written first."""
+    text = line.strip()
+    start = text if text.startswith("[") else text.partition("=")[0].strip()
+    before = [each.strip() for each in source.text.split("\n")[: number - 1]]
+    for index in range(len(before) - 1, -1, -1):
+        found = before[index]
+        if found == start or (not start.startswith("[") and found.partition("=")[0].strip() == start):
+            return f"it is in line {index + 1} already: keep one of the two"
+        if found.startswith("[") and not start.startswith("["):
+            break
+    return "keep one of the two"
+
+
+def _opening(source: Source, end: int) -> Span | None:
+    """Return where the last bracket before offset `end` stands that is not closed."""
+    opened: list[int] = []
+    for token in _TOKEN.finditer(source.text, 0, end):
+        if token["mark"] in ("[", "{"):
+            opened.append(token.start())
+        elif token["mark"] in ("]", "}") and opened:
+            opened.pop()
+    if not opened:
+        return None
+    line = source.text.count("\n", 0, opened[-1]) + 1
+    column = opened[-1] - source.text.rfind("\n", 0, opened[-1])
+    return Span(line, column, column + 1)
