@@ -17,14 +17,12 @@ from rl2cli.options import Options as BaseOptions
 from rl2cli.spaces import action_array
 from rl2cli.trust import granted
 
-_LATE = ("observation_space", "action_space")
-
 
 class Apart(BaseEnvAdapter):
     """Steps a vectorised adapter in a child process, which lives until `close`; the same numbers as in this one.
 
-    `setup` starts the process and does not wait for it, so that it gets ready beside what this process does; the first
-    call, or the first look at a space, waits. Running episodes are not restored.
+    `setup` starts the process and does not wait for it, so that it gets ready beside what this process does; `wait`, or
+    the first reset, does. Only then it has spaces. Running episodes are not restored.
 
     Args:
         adapter: The adapter's class; the child imports it by its name.
@@ -52,10 +50,6 @@ class Apart(BaseEnvAdapter):
         self._adapter, self._wanted, self._time_limit = adapter, str(device), time_limit
         self._workers: list[Worker] = []
         self._is_ready = False
-        self.seconds_to_start: float | None = None
-        """From its start to when it was ready; None before that is known."""
-        self.memory_bytes: int | None = None
-        """What the process took when it was ready."""
         # before multiprocessing ends its children by a signal
         self._end = multiprocessing.util.Finalize(self, _end, (self._workers,), exitpriority=100)
 
@@ -74,13 +68,6 @@ class Apart(BaseEnvAdapter):
         count = "1 environment" if self.num_envs == 1 else f"{self.num_envs} environments"
         self._started = time.monotonic()
         self._workers.append(Worker(0, assignment, self._time_limit, f"the separate process with {count}"))
-
-    def __getattr__(self, name: str) -> Any:
-        """Wait for what only the child knows."""
-        if name in _LATE:
-            self._wait()
-            return self.__dict__[name]
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start new episodes."""
@@ -102,7 +89,7 @@ class Apart(BaseEnvAdapter):
             self._end()
 
     def _ask(self, command: str, *argument: Any) -> Any:
-        self._wait()
+        self.wait()
         return self._answer(command, *argument)
 
     def _answer(self, command: str, *argument: Any) -> Any:
@@ -115,7 +102,7 @@ class Apart(BaseEnvAdapter):
             self.close()
             raise
 
-    def _wait(self) -> None:
+    def wait(self) -> None:
         """Wait until the environments are built.
 
         Raises:
@@ -130,10 +117,10 @@ class Apart(BaseEnvAdapter):
         except BaseException:
             self.close()
             raise
-        self.observation_space, self.action_space, declared, self.memory_bytes = self._answer("describe")
+        self.observation_space, self.action_space, declared, memory_bytes = self._answer("describe")
         for name, value in declared.items():
             setattr(self, name, value)
-        self.seconds_to_start = time.monotonic() - self._started
+        self.process_cost = time.monotonic() - self._started, memory_bytes
         self._is_ready = True
 
 

@@ -79,6 +79,8 @@ class BaseEnvAdapter(ABC):
     """Keys of a Dict observation that the policy does not get to see, as it will not have them where it is used."""
     render_fps: float | None = None
     """Pictures of `render` in a second of the environment's own time, one per step; None where it does not say."""
+    process_cost: tuple[float, int] | None = None
+    """Seconds to start and bytes of memory of the process of its own that it lives in; None where it lives here."""
     observation_space: spaces.Space[Any]
     action_space: spaces.Space[Any]
 
@@ -125,6 +127,9 @@ class BaseEnvAdapter(ABC):
             UsageError: The options name something that is not there.
             MissingDependencyError: The backend is not installed.
         """
+
+    def wait(self) -> None:  # noqa: B027  # optional: most are ready when `setup` returns
+        """Wait until the environments are ready, where `setup` only began to make them so."""
 
     @abstractmethod
     def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Any, dict[str, Any]]:

@@ -29,6 +29,7 @@ def make_env_adapter(
     device: torch.device | str = "cpu",
     render_mode: str | None = None,
     workers: int | None = None,
+    wait: bool = True,
 ) -> BaseEnvAdapter:
     """Return the environments of `env_spec` as one vectorised adapter, set up.
 
@@ -40,6 +41,7 @@ def make_env_adapter(
         device: Device wanted; the adapter's `device` says where its tensors are (the CPU, unless a backend has others).
         render_mode: Gymnasium's word for how `render` draws; None where nothing is drawn.
         workers: Worker processes in place of the spec's number; "auto" measures; a vectorised backend has none.
+        wait: Whether to wait for environments in a child process, which else have no spaces before their first reset.
 
     Raises:
         UsageError: Unknown backend or id, or options that do not fit.
@@ -50,6 +52,8 @@ def make_env_adapter(
     adapter = _build(spec, num_envs or spec.num_envs, device, render_mode, workers)
     try:
         adapter.setup()
+        if wait:
+            adapter.wait()
     except RL2Error:
         adapter.close()
         raise

@@ -28,7 +28,7 @@ from rl2cli.trust import allow_import
 
 DONE, ENDED, VALUE, FAILED = b"0", b"1", b"v", b"x"
 """Replies: done; done and an episode ended; done and an object follows; a `Failure` follows."""
-DECLARED = ("has_action_mask", "frame_skip", "frame_stack", "render_fps")
+DECLARED = ("critic_only", "has_action_mask", "frame_skip", "frame_stack", "render_fps")
 """What a vectorised adapter declares besides its spaces, as far as another process needs it."""
 
 

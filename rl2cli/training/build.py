@@ -278,7 +278,7 @@ def make_evaluator(spec: RunSpec, device: torch.device) -> Evaluator:
     stochastic = evaluation.episodes if evaluation.stochastic_episodes is None else evaluation.stochastic_episodes
 
     def make_env(num_envs: int) -> BaseEnvAdapter:
-        return make_env_adapter(spec.env, num_envs=num_envs, device=device, workers=0)
+        return make_env_adapter(spec.env, num_envs=num_envs, device=device, workers=0, wait=False)
 
     return Evaluator(make_env, evaluation.episodes, stochastic, spec.seed)
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
-from rl2cli.envs.apart import Apart
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import EnvironmentFault, NonFiniteError
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
@@ -167,7 +166,7 @@ class Evaluator:
         self._seed = seed
         self._envs: dict[int, BaseEnvAdapter] = {}
         self.count = 0
-        self._remarked: list[Apart] = []
+        self._remarked: list[BaseEnvAdapter] = []
         self.remarks: list[str] = []
         """What is worth knowing about its environments; whoever reports it takes it out."""
 
@@ -222,9 +221,10 @@ class Evaluator:
 
     def _remark(self, env: BaseEnvAdapter) -> None:
         """Tell once what a process of their own costs."""
-        if isinstance(env, Apart) and env not in self._remarked and env.seconds_to_start and env.memory_bytes:
+        if env.process_cost is not None and env not in self._remarked:
+            seconds, memory = env.process_cost
             self._remarked.append(env)
             self.remarks.append(
-                f"evaluations have a process of their own: {env.memory_bytes / 1e6:,.0f} MB, "
-                f"{env.seconds_to_start:.0f} s to start, beside the training's start"
+                f"evaluations have a process of their own: {memory / 1e6:,.0f} MB, {seconds:.0f} s to start, beside "
+                "the training's start"
             )

@@ -14,7 +14,7 @@ from rl2cli.envs.isaac import assets, camera
 from rl2cli.envs.isaac.configuration import Task, asset_files, load_task
 from rl2cli.envs.isaac.installation import choose_physics, require_lab, require_physics
 from rl2cli.envs.isaac.options import IsaacOptions
-from rl2cli.envs.isaac.quiet import chatter_kept
+from rl2cli.envs.isaac.quiet import chatter_kept, divert_foreign_stdout
 from rl2cli.envs.rendering import PICTURES
 from rl2cli.envs.seeding import joint_seed
 from rl2cli.envs.warp_on_cpu import start_warp
@@ -22,7 +22,7 @@ from rl2cli.errors import EnvironmentFault, UsageError
 from rl2cli.keys import Observation
 from rl2cli.options import Options as BaseOptions
 from rl2cli.registry import import_target
-from rl2cli.spaces import action_leaves, observation_space
+from rl2cli.spaces import action_dtype, action_leaves, action_shape, observation_space
 
 POLICY, CRITIC = "policy", "critic"
 """Isaac Lab's groups of observations."""
@@ -69,6 +69,7 @@ class IsaacAdapter(BaseEnvAdapter):
         self.options = settled
         require_physics(settled.physics)
         root = assets.use_root(settled.asset_root)
+        divert_foreign_stdout()
         with contextlib.ExitStack() as stack, chatter_kept():
             if settled.physics != "isaacsim":
                 start_warp()
@@ -77,7 +78,8 @@ class IsaacAdapter(BaseEnvAdapter):
             stack.enter_context(_launched(task, self._launcher_arguments(task)))
             self._env = self._make(task)
             self._stack = stack.pop_all()
-        self._declare()
+            self._declare()
+            self._begin()
 
     def reset(self, seed: Any = None, mask: np.ndarray | None = None) -> tuple[Observation, dict[str, Any]]:
         """Start new episodes in all environments, from one seed made of all seeds.
@@ -188,6 +190,12 @@ class IsaacAdapter(BaseEnvAdapter):
         self._keys = list(parts)
         self._steps, self._log = 0, {}
         _answer_with_copies(env)
+
+    def _begin(self) -> None:
+        """Reset and step once: the very first reset sets no velocities on PhysX, so its episodes would be others."""
+        self._env.reset(seed=0)
+        idle = torch.zeros(self.num_envs, *action_shape(self.action_space), dtype=action_dtype(self.action_space))
+        self._env.step(idle.to(self.device))
 
     def _actions(self, space: spaces.Space[Any]) -> spaces.Space[Any]:
         if self.options.clip_actions is None or not isinstance(space, spaces.Box):

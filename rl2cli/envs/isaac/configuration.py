@@ -38,8 +38,8 @@ def load_task(options: IsaacOptions) -> Task:
         UsageError: There is no such task, preset or setting, or the task cannot be trained by one agent.
     """
     name, configuration, entry_point = _own_task(options.id) if ":" in options.id else _registered_task(options.id)
-    _require_single_agent(name, configuration)
     configuration = _with_presets(name, configuration, options)
+    _require_single_agent(name, configuration)
     apply_overrides(configuration, options.config)
     physics = options.physics
     fits = type(configuration.sim.physics).__name__ == _PHYSICS_CLASSES.get(physics)
@@ -82,8 +82,6 @@ def _own_task(target: str) -> tuple[str, Any, Any]:
     if not isinstance(made, type) or not hasattr(made, "__dataclass_fields__"):
         raise UsageError(f"{target} is no configuration class of Isaac Lab", place="env.id")
     configuration = made()
-    if not hasattr(configuration, "sim") or not hasattr(configuration, "scene"):
-        raise UsageError(f"{target} has no `sim` and `scene`: it configures no environment", place="env.id")
     own = getattr(configuration, "class_type", None)
     if own is None and not hasattr(configuration, "rewards"):
         raise UsageError(
@@ -118,8 +116,8 @@ def _with_presets(name: str, configuration: Any, options: IsaacOptions) -> Any:
 def _require_single_agent(name: str, configuration: Any) -> None:
     if hasattr(configuration, "possible_agents"):
         raise UsageError(f"{name} has several agents: rl2 trains one", place="env.id")
-    if not hasattr(configuration, "sim"):
-        raise UsageError(f"the configuration of {name} is no class", place="env.id")
+    if not hasattr(configuration, "sim") or not hasattr(configuration, "scene"):
+        raise UsageError(f"{name} has no `sim` and `scene`: it configures no environment", place="env.id")
 
 
 def _files(part: Any, seen: set[int]) -> Iterator[str]:

@@ -58,6 +58,21 @@ def _told(stderr: int) -> Iterator[None]:
         teller.join()
 
 
+def divert_foreign_stdout() -> None:
+    """Let what foreign code writes to stdout go to stderr from now on: PhysX warns there, and stdout carries data."""
+    try:
+        is_descriptor = sys.stdout.fileno() == 1
+    except (AttributeError, OSError, ValueError):  # a program's own stream
+        return
+    if not is_descriptor:
+        return
+    sys.stdout.flush()
+    buffering = 1 if sys.stdout.isatty() else -1
+    own = os.fdopen(os.dup(1), "w", buffering, encoding=sys.stdout.encoding, errors=sys.stdout.errors)
+    os.dup2(2, 1)
+    sys.stdout = own
+
+
 class _Streams:
     """Descriptors 1 and 2, sent elsewhere for a while."""
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -11,9 +17,52 @@ from contract import Make, assert_contract
 from gymnasium import spaces
 
 import rl2cli
+from rl2cli.envs import make
 from rl2cli.envs.apart import Apart
+from rl2cli.envs.isaac import assets, installation
 from rl2cli.envs.isaac.adapter import IsaacAdapter
 from rl2cli.errors import EnvironmentFault, MissingDependencyError, UsageError
+from rl2cli.reporting.view import make_view
+from rl2cli.training.session import resume
+
+FAKE = Path(__file__).parent / "fake"
+MODULES = {path.stem for path in FAKE.iterdir()}
+
+
+@pytest.fixture
+def fake_lab(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    """Put the fake Isaac Lab in the place of the real one, here and in child processes; return an asset root."""
+    root = tmp_path / "assets"
+    root.mkdir()
+    monkeypatch.syspath_prepend(str(FAKE))
+    monkeypatch.setenv("PYTHONPATH", str(FAKE), prepend=":")
+    monkeypatch.setenv(assets.VARIABLE, str(root))
+    monkeypatch.setattr(installation, "lab_version", lambda: "3.0.0")
+    monkeypatch.setattr(make, "_made", type(make._made)())
+    before = dict(gymnasium.registry)
+    _forget()
+    yield root
+    _forget()
+    for name in gymnasium.registry.keys() - before.keys():
+        del gymnasium.registry[name]
+
+
+@pytest.fixture
+def isaac(fake_lab: Path) -> Iterator[Make]:
+    """Make environments of the fake; closed after the test."""
+    with ExitStack() as stack:
+
+        def made(task: str = "Isaac-Point", num_envs: int = 3, render_mode: str | None = None, **options: Any) -> Any:
+            table = {"backend": "isaac", "id": task, "num_envs": num_envs, **options}
+            return stack.enter_context(closing(make.make_env_adapter(table, render_mode=render_mode)))
+
+        yield made
+
+
+def _forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] in MODULES]:
+        del sys.modules[name]
+    importlib.invalidate_caches()
 
 
 def test_contract(isaac: Make) -> None:
@@ -23,6 +72,12 @@ def test_contract(isaac: Make) -> None:
     seen = assert_contract(env, 60, bounds=1.1)
     assert seen["truncated"] > 4
     assert seen["terminated"] > 0
+
+
+def test_the_contract_would_see_buffers_that_are_used_again(isaac: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rl2cli.envs.isaac.adapter._copied", lambda value: value)
+    with pytest.raises(AssertionError):
+        assert_contract(isaac(num_envs=4), 60, bounds=1.1)
 
 
 def test_a_finite_horizon_is_an_end_of_the_task(isaac: Make) -> None:
@@ -69,45 +124,55 @@ def test_the_camera_beside_the_robot(isaac: Make) -> None:
 
 
 def test_further_instances_live_in_processes_of_their_own(isaac: Make) -> None:
-    here, there = isaac(num_envs=2), isaac(num_envs=2)
+    here, there = (isaac("Isaac-Point-Privileged", num_envs=2) for _ in range(2))
     assert isinstance(here, IsaacAdapter)
     assert isinstance(there, Apart)
     for env in (here, there):
         env.reset(np.array([3, 4]))
     for _ in range(25):
         one, other = (env.step(torch.ones(2, 1)) for env in (here, there))
-        torch.testing.assert_close(one.observation, other.observation, rtol=0, atol=0)
+        for key in ("critic", "policy"):
+            torch.testing.assert_close(one.observation[key], other.observation[key], rtol=0, atol=0)
         assert (one.final_observation is None) == (other.final_observation is None)
-    assert there.observation_space == here.observation_space
-    assert there.memory_bytes is not None
-    assert there.memory_bytes > 1e7
+    assert (there.observation_space, there.critic_only) == (here.observation_space, here.critic_only)
+    assert here.process_cost is None
+    assert there.process_cost is not None
+    assert there.process_cost[1] > 1e7
 
 
 def test_a_process_of_its_own_that_cannot_start_says_why(isaac: Make) -> None:
     isaac()
     with pytest.raises(UsageError, match=r"Isaac Lab has no task 'Isaac-Pint'"):
-        isaac("Isaac-Pint").reset(np.arange(3))
+        isaac("Isaac-Pint")
+
+
+def _spec(total_frames: int, **tables: object) -> dict[str, object]:
+    return {
+        "name": "point",
+        "total_frames": total_frames,
+        "env": {"backend": "isaac", "id": "Isaac-Point-Privileged", "num_envs": 8},
+        "network": {"hidden_sizes": [4]},
+        "algorithm": {"rollout_length": 32, "minibatch_size": 64, "epochs": 1},
+        "evaluation": {"every": 256, "episodes": 4, "stochastic_episodes": 0},
+        **tables,
+    }
 
 
 def test_a_run_evaluates_and_films_in_other_processes(isaac: Make, tmp_path: Path) -> None:
-    summary = rl2cli.train(
-        {
-            "name": "point",
-            "total_frames": 512,
-            "env": {"backend": "isaac", "id": "Isaac-Point-Privileged", "num_envs": 8},
-            "network": {"hidden_sizes": [4]},
-            "algorithm": {"rollout_length": 32, "minibatch_size": 64, "epochs": 1},
-            "evaluation": {"every": 256, "episodes": 4, "stochastic_episodes": 0},
-            "video": {"at": [0.5, 1.0], "max_steps": 3},
-        },
-        run_dir=tmp_path / "run",
-    )
+    summary = rl2cli.train(_spec(512, video={"at": [0.5, 1.0], "max_steps": 3}), run_dir=tmp_path / "run")
     assert summary.status == "finished"
     assert summary.evaluation is not None
     assert len(list((tmp_path / "run" / "videos").glob("*.mp4"))) == 2
     assert "environment/Metrics/age" in (tmp_path / "run" / "metrics.jsonl").read_text()
     assert 'physics = "ovphysx"' in (tmp_path / "run" / "resolved.toml").read_text()
     assert "evaluations have a process of their own: " in (tmp_path / "run" / "timings.jsonl").read_text()
+
+
+def test_resume_says_that_it_is_not_exact(isaac: Make, tmp_path: Path) -> None:
+    rl2cli.train(_spec(256), run_dir=tmp_path / "run")
+    summary = resume(str(tmp_path / "run"), view=make_view("quiet"), total_frames=512)
+    assert (summary.status, summary.frames) == ("finished", 512)
+    assert "the running episodes cannot be restored" in " ".join(summary.inexact)
 
 
 @pytest.mark.parametrize(
@@ -178,8 +243,6 @@ def test_single_environments_cannot_be_reset(isaac: Make) -> None:
 
 
 def test_another_version_is_refused(isaac: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2cli.envs.isaac import installation
-
     monkeypatch.setattr(installation, "lab_version", lambda: "2.3.1")
     with pytest.raises(MissingDependencyError, match=r"this is Isaac Lab 2\.3\.1, and rl2 knows 3\.0") as raised:
         isaac()
@@ -192,8 +255,6 @@ def test_without_isaac_sim_its_physics_is_refused(isaac: Make) -> None:
 
 
 def test_the_users_word_is_asked_for(isaac: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rl2cli.envs.isaac import installation
-
     monkeypatch.setattr(installation, "_is_there", lambda name: True)
     monkeypatch.delenv(installation.EULA, raising=False)
     with pytest.raises(MissingDependencyError, match="is to be accepted by you") as raised:
