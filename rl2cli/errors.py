@@ -14,7 +14,6 @@ RL2Error                          1  the run failed
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 
 
@@ -111,6 +110,8 @@ class Interrupted(KeyboardInterrupt):
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     """Return up to `count` of the `known` names that look most like `name`, best first."""
+    import difflib  # nothing but an error needs it
+
     by_folded = {candidate.lower(): candidate for candidate in known}
     matches = difflib.get_close_matches(name.lower(), by_folded, n=count, cutoff=0.6)
     return [by_folded[match] for match in matches]

@@ -25,7 +25,9 @@ class Options(BaseModel):
     everything that lists, documents or checks the option reads it from there.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, validate_default=True, defer_build=True
+    )
 
     def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:
         """Return what does not fit the size of the run: `num_envs` environments, `total_frames` frames in all."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rl2cli.errors import MissingDependencyError, PluginError, nearest, suggestion
-from rl2cli.plugins import lookup, schema_cache
+from rl2cli.plugins import announced, lookup, schema_cache
 from rl2cli.plugins.kept import USER_FILE
 from rl2cli.text import printable
 
@@ -224,10 +224,8 @@ class Registry:
     def _entry_points(self) -> dict[str, list[Entry]]:
         """Return what installed packages bring, without the names that rl2 has itself."""
         if self._points is None:
-            import importlib.metadata  # a tenth of what a spec error may take
-
             self._points = {}
-            for point in importlib.metadata.entry_points(group=self.entry_point_group):
+            for point in announced.entry_points(self.entry_point_group):
                 origin = point.dist.name if point.dist is not None else "an installed package"
                 entries = self._points.setdefault(point.name, [])
                 if all(entry.target != point.value for entry in entries):

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterable
 
 from rl2cli.errors import UsageError
-from rl2cli.plugins import lookup
+from rl2cli.plugins import announced, lookup
 
 _ENTRY_POINT_GROUPS = ("rl2cli.adapters", "rl2cli.networks", "rl2cli.algorithms")
 _granted: set[str] = set()
@@ -54,7 +54,5 @@ def _find_beside(module: str) -> None:
 
 @functools.cache
 def _entry_point_modules() -> frozenset[str]:
-    import importlib.metadata  # only where a file names a module
-
-    points = [point for group in _ENTRY_POINT_GROUPS for point in importlib.metadata.entry_points(group=group)]
+    points = [point for group in _ENTRY_POINT_GROUPS for point in announced.entry_points(group)]
     return frozenset(point.module for point in points)

@@ -11,6 +11,7 @@ import pytest
 
 from rl2cli.errors import MissingDependencyError, PluginError
 from rl2cli.networks.mlp_options import MLPOptions
+from rl2cli.plugins import announced
 from rl2cli.registry import Entry, Registry, import_target
 
 
@@ -23,6 +24,7 @@ def registry() -> Registry:
 def _announce(monkeypatch: pytest.MonkeyPatch, *points: tuple[str, str, str]) -> None:
     made = [SimpleNamespace(name=name, value=value, dist=SimpleNamespace(name=dist)) for name, value, dist in points]
     monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: made)
+    monkeypatch.setattr(announced, "is_any", lambda: True)
 
 
 def test_a_registered_class_is_loaded(registry: Registry) -> None:

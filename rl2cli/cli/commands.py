@@ -83,8 +83,17 @@ COMMANDS = {
             BEFORE,
             "Write a commented run spec to begin with",
             examples=("rl2 init", "rl2 init ppo", "rl2 init pong my-pong.toml"),
+            plain=(0, 1, 2),
+            plain_target="rl2cli.cli.init:init",
         ),
-        Command("show", "rl2cli.cli.show:show", BEFORE, "Show a run, every setting of a spec, or a plugin's options"),
+        Command(
+            "show",
+            "rl2cli.cli.show:show",
+            BEFORE,
+            "Show a run, every setting of a spec, or a plugin's options",
+            plain=(0, 1),
+            plain_target="rl2cli.cli.show:show",
+        ),
         Command(
             "list",
             "rl2cli.cli.list:list_names",
@@ -93,9 +102,30 @@ COMMANDS = {
             plain=(0, 1, 2),
             plain_target="rl2cli.cli.list:list_names",
         ),
-        Command("explain", "rl2cli.cli.explain:explain", BEFORE, "Say what one setting does, such as algorithm.gamma"),
-        Command("validate", "rl2cli.cli.validate:validate", BEFORE, "Check run specs and report every problem at once"),
-        Command("schema", "rl2cli.cli.schema:schema", BEFORE, "Print the JSON schema of a run spec, for editors"),
+        Command(
+            "explain",
+            "rl2cli.cli.explain:explain",
+            BEFORE,
+            "Say what one setting does, such as algorithm.gamma",
+            plain=(1,),
+            plain_target="rl2cli.cli.explain:explain",
+        ),
+        Command(
+            "validate",
+            "rl2cli.cli.validate:validate",
+            BEFORE,
+            "Check run specs and report every problem at once",
+            plain=tuple(range(1, 100)),
+            plain_target="rl2cli.cli.validate:validate_plainly",
+        ),
+        Command(
+            "schema",
+            "rl2cli.cli.schema:schema",
+            BEFORE,
+            "Print the JSON schema of a run spec, for editors",
+            plain=(0,),
+            plain_target="rl2cli.cli.schema:schema",
+        ),
         Command("doctor", "rl2cli.cli.doctor:doctor", BEFORE, "Report what this machine has, or check a run"),
         Command(
             "report", "rl2cli.cli.report:report", AFTER, "Write a run as one HTML page: curves, spec, machine, videos"
@@ -132,7 +162,15 @@ COMMANDS = {
             )
         ),
         Command("register-module", "rl2cli.cli.register:register_module", OWN, "Let specs name a module", listed=False),
-        Command("register-list", "rl2cli.cli.registered:list_registered", OWN, "List registered names", listed=False),
+        Command(
+            "register-list",
+            "rl2cli.cli.registered:list_registered",
+            OWN,
+            "List registered names",
+            plain=(0,),
+            plain_target="rl2cli.cli.registered:list_registered",
+            listed=False,
+        ),
         Command("register-remove", "rl2cli.cli.registered:remove", OWN, "Forget a registered name", listed=False),
         Command(
             "register-trust", "rl2cli.cli.registered:trust_project", OWN, "Rely on a project's rl2.toml", listed=False

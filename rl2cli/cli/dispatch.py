@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +176,18 @@ def _app() -> typer.Typer:
 
 def _add(app: typer.Typer, command: Command) -> None:
     epilog = "\n".join(["Examples:\n\n\b", *command.examples]) if command.examples else None
-    app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(
-        _function(command.target)
-    )
+    function = _function(command.target)
+    _provide_names(function.__module__)
+    app.command(command.name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"]})(function)
+
+
+def _provide_names(module: str) -> None:
+    """Give a command's module what only annotations in it name: Typer reads them, and nothing else needs it."""
+    import typer
+
+    from rl2cli.cli import parameters
+
+    names = vars(sys.modules[module])
+    for name, value in {"typer": typer, **vars(parameters)}.items():
+        if name == "typer" or name[0].isupper():
+            names.setdefault(name, value)

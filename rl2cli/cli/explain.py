@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-import typer
-
 from rl2cli.cli.option_text import option_lines, source_lines
 from rl2cli.cli.output import emit, emit_json
-from rl2cli.cli.parameters import AsJson, Overrides
 from rl2cli.errors import MissingDependencyError, PluginError, UsageError, nearest
 from rl2cli.plugins import schema_cache
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Typer and the parameters are given where Typer takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson, Overrides
     from rl2cli.options import Options
     from rl2cli.spec import LoadedSpec
     from rl2cli.spec.describe import OptionRow
@@ -47,17 +47,20 @@ def explain(
     if spec is None and overrides:
         raise UsageError("--set changes a spec", hint=f"name one: rl2 explain {key} runs/cartpole.toml --set …")
     loaded = None if spec is None else load(spec, overrides or [], quiet=False)
-    known = _settings(loaded)
-    found = [item for item in known if item.key == key or item.key.startswith(f"{key}.")]
+    near = _settings(loaded, only=key.partition(".")[0])
+    found = [item for item in near if item.key == key or item.key.startswith(f"{key}.")]
     if not found:
-        raise _unknown(key, known, loaded)
+        raise _unknown(key, _settings(loaded), loaded)
     if as_json:
         return emit_json({"settings": [_facts(item, loaded) for item in found]})
     emit("\n".join(line for item in found for line in _lines(item, loaded)))
 
 
-def _settings(loaded: LoadedSpec | None) -> list[_Setting]:
-    """Return every setting; of a spec's tables for plugins, only those of the plugin that it names."""
+def _settings(loaded: LoadedSpec | None, only: str | None = None) -> list[_Setting]:
+    """Return every setting; of a spec's tables for plugins, only those of the plugin that it names.
+
+    With `only`, of the tables for plugins none but that one is looked into.
+    """
     from rl2cli.spec import extends
     from rl2cli.spec.describe import OptionRow, option_rows
     from rl2cli.spec.model import RunSpec
@@ -66,6 +69,8 @@ def _settings(loaded: LoadedSpec | None) -> list[_Setting]:
     known = [_Setting(extends.KEY, "", OptionRow(extends.KEY, "string", "", "", extends.DESCRIPTION), {})]
     known += [_Setting(row.name, "", row, {}) for row in option_rows(RunSpec)]
     for table, plugins in PLUGIN_TABLES.items():
+        if only not in (None, table):
+            continue
         used = None if loaded is None else getattr(loaded.spec, table)
         names = [getattr(used, plugins.name_key)] if used is not None else plugins.registry.names()
         for name in names:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, NamedTuple
-
-import typer
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 from rl2cli.cli.environments import FAMILIES, environments, is_importable
 from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AsJson
 from rl2cli.cli.spec_text import opening_comment
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins.lookup import problems
 from rl2cli.registry import BUILT_IN, Entry, Registry, adapters, algorithms, networks
 from rl2cli.text import printable
+
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson
 
 REGISTRIES = {"algorithms": algorithms, "networks": networks, "adapters": adapters}
 KINDS = (*REGISTRIES, "families", "environments", "specs", "runs")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from rl2cli.cli.list import REGISTRIES
 from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AsJson
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import edit
 from rl2cli.plugins.grants import is_trusted, trust
 from rl2cli.plugins.kept import PROJECT_FILE, TABLES, Kept, Registration, project_file, read, user_file
 from rl2cli.plugins.lookup import kept_files
+
+if TYPE_CHECKING:  # Typer gives them, where it takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson
 
 _FORMS = (
     "rl2 register adapter NAME MODULE:CLASS     the same as rl2 register-adapter",

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from rl2cli.cli.output import emit, emit_json
-from rl2cli.cli.parameters import AsJson, Overrides
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import schema_cache
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Typer and the parameters are given where Typer takes over
+    import typer
+
+    from rl2cli.cli.parameters import AsJson, Overrides
     from rl2cli.registry import Registry
 
 

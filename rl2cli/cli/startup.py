@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import os
 import signal
-from types import FrameType
+import sys
+from types import FrameType, ModuleType
+from typing import Any
 
 
 def begin() -> None:
     """Put off what only costs time while modules are imported: garbage collections, and pydantic's own plugins.
 
-    Importing makes objects that stay; collecting garbage among them takes a tenth of the time. Pydantic reads the
-    metadata of every installed package to find plugins for itself. Threads of torch that wait for each other spin for
-    a moment and then sleep: where another process has a core, those that only spin are many times slower.
+    Importing makes objects that stay; collecting garbage among them takes a tenth of the time. To find plugins for
+    itself, pydantic reads the metadata of every installed package, and imports what reads it even where it must not.
+    Threads of torch that wait for each other spin for a moment and then sleep: where another process has a core, those
+    that only spin are many times slower.
     """
     gc.disable()
+    _put_off("importlib.metadata")
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     os.environ.setdefault("GOMP_SPINCOUNT", "30000")
 
@@ -24,6 +29,31 @@ def imported() -> None:
     """Collect garbage from here on, but never look again at what the imports made."""
     gc.freeze()
     gc.enable()
+
+
+class _Later(ModuleType):
+    """Stands for `importlib.metadata` until something of it is used; then that is imported.
+
+    Pydantic takes one function of it, in case that it has plugins.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []  # asked for by every import from it
+
+    def __getattr__(self, name: str) -> Any:
+        if sys.modules.get(self.__name__) is self:
+            del sys.modules[self.__name__]
+        return getattr(importlib.import_module(self.__name__), name)
+
+    def entry_points(self, **selection: str) -> Any:
+        """Do what the real one does."""
+        return self.__getattr__("entry_points")(**selection)
+
+
+def _put_off(module: str) -> None:
+    if module not in sys.modules:
+        sys.modules[module] = _Later(module)
 
 
 class SignalsAtOnce:

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from rl2cli.cli.failure import explain
 from rl2cli.cli.output import emit, emit_json, note
-from rl2cli.cli.parameters import AllowImport, AsJson, Overrides
 from rl2cli.errors import RL2Error
 from rl2cli.plugins import schema_cache
 from rl2cli.trust import allow_import as grant
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # Typer and the parameters are given where Typer takes over
+    import typer
+
+    from rl2cli.cli.parameters import AllowImport, AsJson, Overrides
     from rl2cli.spec import LoadedSpec
 
 
@@ -36,6 +36,11 @@ def validate(
     if as_json:
         emit_json({"specs": results})
     return max((int(str(result["exit_code"])) for result in results), default=0)
+
+
+def validate_plainly(*specs: str) -> int:
+    """Check run specs as `validate` does without an option."""
+    return validate(list(specs))
 
 
 def _result(spec: str, overrides: list[str], *, deep: bool, silent: bool) -> dict[str, Any]:

@@ -29,7 +29,7 @@ def model_schema(model: type[Options]) -> Schema:
     schema = model.model_json_schema(schema_generator=_LenientGenerator)
     inlined = _inlined(schema, schema.get("$defs", {}))
     inlined.pop("$defs", None)
-    return inlined
+    return copy.deepcopy(inlined)
 
 
 def _inlined(schema: Schema, definitions: Schema) -> Schema:
@@ -46,7 +46,7 @@ def _inlined(schema: Schema, definitions: Schema) -> Schema:
             schema[name] = _inlined(value, definitions)
         elif name in ("anyOf", "oneOf", "allOf", "prefixItems"):
             schema[name] = [_inlined(item, definitions) for item in value]
-    return copy.deepcopy(schema)
+    return schema
 
 
 def _is_bare(schema: Schema) -> bool:

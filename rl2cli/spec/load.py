@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import Any, TypeVar
 
-import tomli_w
 from pydantic import ValidationError
 
 from rl2cli.errors import PluginError, UsageError
@@ -114,6 +113,8 @@ def load_spec_dict(mapping: Mapping[str, Any], overrides: Sequence[str] = ()) ->
     Raises:
         SpecError: What it says is wrong; all problems at once.
     """
+    import tomli_w  # a spec from a file needs none
+
     written = plain_table(mapping)
     data = plain_table(mapping)
     settings = _overridden(data, [], overrides, {})

@@ -6,9 +6,10 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 from typing import Any
+
+from pydantic_core import to_json
 
 from rl2cli.errors import MissingDependencyError, PluginError
 from rl2cli.spec import extends
@@ -28,17 +29,19 @@ def json_schema(*, registered: bool = False) -> dict[str, Any]:
     """
     schema = model_schema(RunSpec)
     properties = schema["properties"]
-    for table, plugin_table in PLUGIN_TABLES.items():
-        description = properties[table].get("description", plugin_table.model.__doc__)
-        properties[table] = {"description": description, **_plugin_table_schema(plugin_table, registered)}
+    known = {table.registry: _known_options(table, registered) for table in PLUGIN_TABLES.values()}
+    for name, table in PLUGIN_TABLES.items():
+        description = properties[name].get("description", table.model.__doc__)
+        properties[name] = {"description": description, **_plugin_table_schema(table, known[table.registry])}
     schema["required"] = [name for name in schema.get("required", []) if name != "name"]
+    schema["required"] += [table for table in PLUGIN_TABLES if _has_to_be_there(properties[table])]
     heading = {"$schema": "http://json-schema.org/draft-07/schema#", "title": "rl2 run spec"}
     return {**heading, **_as_draft_7(_with_extends(schema))}
 
 
 def schema_text(*, registered: bool = False) -> str:
     """Return `json_schema()` as text, that of `runs/schema.json`."""
-    return json.dumps(json_schema(registered=registered), indent=2, ensure_ascii=False) + "\n"
+    return to_json(json_schema(registered=registered), indent=2).decode() + "\n"  # json's own takes as long as the rest
 
 
 def _with_extends(schema: Schema) -> Schema:
@@ -60,27 +63,58 @@ def _if_named(choice: Schema, key: str) -> Schema:
     return {"if": choice["if"] | {"required": [key]}, "then": then}
 
 
-def _plugin_table_schema(table: PluginTable, registered: bool) -> Schema:
-    """Return the schema of a table whose keys depend on the plugin that it names."""
+def _plugin_table_schema(table: PluginTable, known: dict[str, Schema]) -> Schema:
+    """Return the schema of a table whose keys depend on the plugin that it names.
+
+    `allOf` says what is right. Every table fits the last schema of `anyOf`, so that refuses nothing: editors look
+    there, and neither below `if` nor any further where `properties` stands beside it, for what to offer.
+    """
     own = model_schema(table.model)["properties"]
-    entries = [entry for entry in table.registry.entries() if registered or entry.origin == "built in"]
-    known: dict[str, Schema] = {}
-    for name in dict.fromkeys(entry.name for entry in entries):
-        with suppress(PluginError, MissingDependencyError):  # one that does not work has no options
-            known[name] = model_schema(table.registry.options(name))
     own[table.name_key] = own[table.name_key] | {"examples": list(known)}
-    choices = []
-    for name, options in known.items():
-        named: Schema = {"properties": {table.name_key: {"const": name}}}
-        if name != table.default_name:
-            named["required"] = [table.name_key]
-        then = {
-            "properties": own | options.get("properties", {}),
-            "required": options.get("required", []),
-            "additionalProperties": False,
-        }
-        choices.append({"if": named, "then": then})
-    return {"type": "object", "properties": own, "additionalProperties": True, "allOf": choices}
+    other: Schema = {"not": {"enum": list(known)}}
+    of_others = {"if": {"properties": {table.name_key: other}, "required": [table.name_key]}}
+    choices = [_choice(table, own, name, options) for name, options in known.items()]
+    offers = [_offer(table, own, name, options) for name, options in known.items()]
+    offers.append({"type": "object", "properties": {**own, table.name_key: own[table.name_key] | other}})
+    return {
+        "type": "object",
+        "allOf": [*choices, {**of_others, "then": {"properties": own}}],
+        "anyOf": [*offers, {"type": "object"}],
+    }
+
+
+def _known_options(table: PluginTable, registered: bool) -> dict[str, Schema]:
+    """Return the schema of each plugin's options, that of the default one first: editors offer its name first."""
+    entries = [entry for entry in table.registry.entries() if registered or entry.origin == "built in"]
+    found: dict[str, Schema] = {}
+    for name in sorted({entry.name for entry in entries}, key=lambda name: (name != table.default_name, name)):
+        with suppress(PluginError, MissingDependencyError):  # one that does not work has no options
+            found[name] = model_schema(table.registry.options(name))
+    return found
+
+
+def _choice(table: PluginTable, own: Schema, name: str, options: Schema) -> Schema:
+    """Return what holds for a table that names this plugin, or, of the default one, names none."""
+    named: Schema = {"properties": {table.name_key: {"const": name}}}
+    if name != table.default_name:
+        named["required"] = [table.name_key]
+    then = {
+        "properties": own | options.get("properties", {}),
+        "required": options.get("required", []),
+        "additionalProperties": False,
+    }
+    return {"if": named, "then": then}
+
+
+def _offer(table: PluginTable, own: Schema, name: str, options: Schema) -> Schema:
+    """Return what an editor offers in a table that names this plugin."""
+    properties = {**own, table.name_key: {"const": name}, **options.get("properties", {})}
+    return {"type": "object", "properties": properties}
+
+
+def _has_to_be_there(table: Schema) -> bool:
+    """Return whether the plugin that is used where none is named has options without a default."""
+    return any(not choice["if"].get("required") and choice["then"].get("required") for choice in table["allOf"])
 
 
 def _as_draft_7(schema: Any) -> Any:
@@ -94,6 +128,9 @@ def _as_draft_7(schema: Any) -> Any:
         found["items"] = found.pop("prefixItems")
     if isinstance(found.get("anyOf"), list):
         found["anyOf"] = [branch for branch in found["anyOf"] if branch != {"type": "null"}]
+        if len(found["anyOf"]) == 1:  # editors say what is wrong with a value that has one shape
+            [only] = found.pop("anyOf")
+            found = {**only, **found}
     return found
 
 

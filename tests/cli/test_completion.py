@@ -219,8 +219,8 @@ def test_installing_adds_to_the_start_up_file_once(rl2: Rl2, tmp_path: Path, mon
 
 
 def test_a_shell_without_completion_is_named(rl2: Rl2) -> None:
-    ended = rl2("--install-completion", "bsh")
-    assert (ended.code, ended.stderr) == (2, "error: rl2 has no completion for 'bsh'\n\nhint: did you mean 'bash'?\n")
+    ended = rl2("--install-completion", "fissh")
+    assert (ended.code, ended.stderr) == (2, "error: rl2 has no completion for 'fissh'\n\nhint: did you mean 'fish'?\n")
 
 
 def test_nothing_that_only_looks_imports_torch(tmp_path: Path) -> None:

@@ -37,6 +37,10 @@ def modules_after(*commands: str, cwd: Path, **variables: str) -> tuple[set[str]
     return set(done.stderr.rpartition("\nmodules: ")[2].split()), done.stdout
 
 
+LATE = {"torch", "gymnasium", "numpy", "ale_py", "tensordict", "torchrl", "rich", "tomlkit", "matplotlib", "moviepy"}
+"""What no command imports that only looks."""
+
+
 def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **variables}
     return subprocess.run([*RL2, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60, env=environment)
@@ -52,10 +56,14 @@ def run(*arguments: str, cwd: Path, **variables: str) -> subprocess.CompletedPro
                 *("list", "show ppo", "show cartpole.toml", "explain env.num_envs", "validate cartpole.toml", "schema"),
                 *("show", "resume", "train cartpole.toml --set a=1"),  # errors, each
             ],
-            {"torch", "gymnasium", "rich"},
+            LATE,
+        ),
+        (
+            ["list", "show ppo", "explain env.num_envs", "validate cartpole.toml", "schema", "register list"],
+            LATE | {"typer", "importlib.metadata"},
         ),
     ],
-    ids=["help", "help of a command", "commands without training"],
+    ids=["help", "help of a command", "commands without training", "commands without options"],
 )
 def test_imports_no_more_than_it_needs(tmp_path: Path, commands: list[str], unwanted: set[str]) -> None:
     modules, stdout = modules_after(*commands, cwd=tmp_path)

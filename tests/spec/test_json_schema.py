@@ -18,7 +18,7 @@ def test_the_shipped_schema_is_up_to_date() -> None:
 def test_plugin_options_are_merged_into_their_tables() -> None:
     schema = json_schema()
     whole = schema["then"]
-    assert (schema["required"], whole["required"]) == ([], ["total_frames"])
+    assert (schema["required"], whole["required"]) == ([], ["total_frames", "env"])
     [choice] = whole["properties"]["env"]["allOf"]
     assert choice["if"] == {"properties": {"backend": {"const": "gymnasium"}}}
     assert set(choice["then"]["properties"]) == {
@@ -33,7 +33,8 @@ def test_a_spec_that_extends_another_needs_nothing_and_names_its_plugins_elsewhe
     schema = json_schema()
     assert schema["properties"]["extends"]["type"] == "string"
     assert schema["if"]["not"] == {"required": ["extends"]}
-    [choice] = schema["properties"]["env"]["allOf"]
+    choice, other = schema["properties"]["env"]["allOf"]
+    assert other["if"]["properties"] == {"backend": {"not": {"enum": ["gymnasium"]}}}
     assert choice["if"]["required"] == ["backend"]
     assert "required" not in choice["then"]
 
