@@ -139,6 +139,8 @@ def test_values_of_settings_that_have_few() -> None:
 def test_the_schema_has_every_plugin_table_and_the_shipped_names() -> None:
     tables = {table: (kind.name_key, kind.default_name) for table, kind in PLUGIN_TABLES.items()}
     assert tables == completion_settings.TABLES
+    own = {table: kind.own_keys for table, kind in PLUGIN_TABLES.items()}
+    assert own == {table: set(keys) for table, keys in completion_settings.OWN_KEYS.items()}
     schema = completion_settings._shipped()
     for table, kind in PLUGIN_TABLES.items():
         built_in = [each.name for each in kind.registry.entries() if each.origin == "built in"]
