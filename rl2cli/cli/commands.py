@@ -83,6 +83,8 @@ COMMANDS = {
             BEFORE,
             "Write a commented run spec to begin with",
             examples=("rl2 init", "rl2 init ppo", "rl2 init pong my-pong.toml"),
+            plain=(0, 1, 2),
+            plain_target="rl2cli.cli.init:init",
         ),
         Command(
             "show",

@@ -26,6 +26,13 @@ TABLES = {
     "algorithm": ("name", "ppo"),
 }
 """Table of plugins → the key that names one, and the one that is used where none is named."""
+OWN_KEYS = {
+    "env": ("backend", "num_envs", "workers", "timeout", "max_restarts"),
+    "network": ("name",),
+    "critic_network": ("name",),
+    "algorithm": ("name",),
+}
+"""Keys of these tables that are no plugin's."""
 MOST_FILES = 16
 _SHORT = 60
 """Characters of a description that are shown."""
@@ -65,10 +72,13 @@ def _fields(schema: Schema, names: dict[str, list[str]]) -> Iterator[tuple[str, 
     """Yield every setting with its schema; of the tables of plugins, those of the plugins `names`."""
     found: dict[str, Schema] = {}
     for key, item in _inside(schema, ""):
-        found.setdefault(key, item)
+        if key.partition(".")[0] not in TABLES:
+            found.setdefault(key, item)
     for table, plugins in names.items():
+        found[table] = {**schema["properties"][table], "properties": {"": {}}}
         for name in plugins:
-            for key, item in _inside({"properties": _options(schema, table, name)}, f"{table}."):
+            properties = {**_own(schema, table), **_options(schema, table, name)}
+            for key, item in _inside({"properties": properties}, f"{table}."):
                 found.setdefault(key, item)
     yield from found.items()
 
@@ -95,6 +105,13 @@ def _choices(schema: Schema, table: str) -> Iterator[tuple[str, Schema]]:
         name = choice.get("if", {}).get("properties", {}).get(key, {}).get("const")
         if isinstance(name, str):
             yield name, choice.get("then", {}).get("properties", {})
+
+
+def _own(schema: Schema, table: str) -> Schema:
+    """Return the keys of a table that are rl2's own, whatever plugin it names."""
+    _, default = TABLES[table]
+    properties = next(properties for name, properties in _choices(schema, table) if name == default)
+    return {key: properties[key] for key in OWN_KEYS[table] if key in properties}
 
 
 def _builtin(schema: Schema, table: str) -> list[str]:

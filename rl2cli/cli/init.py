@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from typing import Annotated
-
-import typer
+from typing import TYPE_CHECKING, Annotated
 
 from rl2cli.cli.environments import FAMILIES
 from rl2cli.cli.output import emit, note
@@ -15,6 +13,9 @@ from rl2cli.cli.spec_text import opening_comment
 from rl2cli.durable import require_new_file, write_text_atomic
 from rl2cli.errors import UsageError, suggestion
 from rl2cli.plugins import schema_cache
+
+if TYPE_CHECKING:  # Typer gives it, where it takes over
+    import typer
 
 TEMPLATES = Path(__file__).parent / "templates"
 SCHEMA = "schema.json"
@@ -29,7 +30,7 @@ def init(
         str | None, typer.Argument(metavar="[TEMPLATE]", help="What to begin with; they are listed where left out.")
     ] = None,
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help="The file to write; TEMPLATE.toml here where left out.")
+        str | None, typer.Argument(metavar="[FILE]", help="The file to write; TEMPLATE.toml here where left out.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file where there is one.")] = False,
 ) -> None:
@@ -44,7 +45,7 @@ def init(
     if source is None:
         near = suggestion(_plain(template), found)
         raise UsageError(f"there is no template {template!r}", hint=near or f"there are: {', '.join(found)}")
-    target = _target(file, source.stem)
+    target = _target(None if file is None else Path(file), source.stem)
     _require_writable(target, force=force)
     schema = _schema_beside(target)
     text = _adapted(source.read_text(encoding="utf-8"), target, schema.name)

@@ -47,8 +47,10 @@ class MLP(BaseNetwork):
 def linear(layer: nn.Linear, features: torch.Tensor) -> torch.Tensor:
     """Return `layer(features)`; of small layers a module's call and its look-ups cost more than the product."""
     parameters = layer._parameters
-    weight = parameters["weight"]
-    assert weight is not None
+    weight = parameters.get("weight")
+    if weight is None:  # somebody has put other tensors in the parameters' place, as torchrl's losses do
+        functional: torch.Tensor = layer(features)
+        return functional
     return F.linear(features, weight, parameters["bias"])
 
 

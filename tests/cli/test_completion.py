@@ -139,6 +139,8 @@ def test_values_of_settings_that_have_few() -> None:
 def test_the_schema_has_every_plugin_table_and_the_shipped_names() -> None:
     tables = {table: (kind.name_key, kind.default_name) for table, kind in PLUGIN_TABLES.items()}
     assert tables == completion_settings.TABLES
+    own = {table: kind.own_keys for table, kind in PLUGIN_TABLES.items()}
+    assert own == {table: set(keys) for table, keys in completion_settings.OWN_KEYS.items()}
     schema = completion_settings._shipped()
     for table, kind in PLUGIN_TABLES.items():
         built_in = [each.name for each in kind.registry.entries() if each.origin == "built in"]
@@ -219,8 +221,8 @@ def test_installing_adds_to_the_start_up_file_once(rl2: Rl2, tmp_path: Path, mon
 
 
 def test_a_shell_without_completion_is_named(rl2: Rl2) -> None:
-    ended = rl2("--install-completion", "bsh")
-    assert (ended.code, ended.stderr) == (2, "error: rl2 has no completion for 'bsh'\n\nhint: did you mean 'bash'?\n")
+    ended = rl2("--install-completion", "fissh")
+    assert (ended.code, ended.stderr) == (2, "error: rl2 has no completion for 'fissh'\n\nhint: did you mean 'fish'?\n")
 
 
 def test_nothing_that_only_looks_imports_torch(tmp_path: Path) -> None:
