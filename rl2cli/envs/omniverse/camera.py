@@ -68,7 +68,7 @@ class Camera:
         self._sensor.update(
             self._state, self._places, self._rays, color_image=self._colours, clear_data=self._background
         )
-        pixels = wp.to_torch(self._colours.view(wp.int32)).view(torch.uint8)  # [N, 1, H, W × 4]
+        pixels: torch.Tensor = wp.to_torch(self._colours.view(wp.int32)).view(torch.uint8)  # [N, 1, H, W × 4]
         count, _, height, _ = pixels.shape
         return pixels.reshape(count, height, -1, 4)[..., :3]
 

@@ -12,6 +12,7 @@ from rl2cli.envs.omniverse.camera import Camera
 from rl2cli.envs.omniverse.options import STATE, CameraOptions
 from rl2cli.envs.omniverse.task import Task
 from rl2cli.keys import Observation, map_observation
+from rl2cli.spaces import Space
 
 
 class Sight:
@@ -55,11 +56,7 @@ class Sight:
 
     def end(self) -> None:
         """Keep `observation` as the last one of the episodes that end here."""
-        if isinstance(self.observation, dict) and isinstance(self.final, dict):
-            for name, part in self.observation.items():
-                self.final[name].copy_(part)  # type: ignore[union-attr]  # tensors, as built above
-        else:
-            self.final.copy_(self.observation)  # type: ignore[union-attr,arg-type]  # likewise
+        _copy(self.observation, self.final)
 
     @property
     def numbers(self) -> torch.Tensor:
@@ -75,9 +72,17 @@ class Sight:
         pictures = self._pictures[name]
         return pictures[:, 0] if pictures.shape[1] == 1 else pictures
 
-    def _declared(self) -> spaces.Space[np.ndarray | dict[str, object]]:
+    def _declared(self) -> Space:
         numbers = spaces.Box(-np.inf, np.inf, (self._task.width,), np.float32)
         if not self._cameras:
-            return numbers  # type: ignore[return-value]  # a space of arrays
+            return numbers
         pictures = {name: spaces.Box(0, 255, tuple(self._shown(name).shape[1:]), np.uint8) for name in self._cameras}
-        return spaces.Dict({STATE: numbers, **pictures})  # type: ignore[return-value]  # a space of dicts
+        return spaces.Dict({STATE: numbers, **pictures})
+
+
+def _copy(observation: Observation, into: Observation) -> None:
+    if isinstance(observation, dict) and isinstance(into, dict):
+        for name, part in observation.items():
+            _copy(part, into[name])
+    elif isinstance(observation, torch.Tensor) and isinstance(into, torch.Tensor):
+        into.copy_(observation)

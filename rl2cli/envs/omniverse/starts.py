@@ -63,13 +63,13 @@ class Starts:
         self._seeds[rows], self._first[rows] = base_seeds, episodes
         seeds, numbers = np.tile(base_seeds, _AHEAD), (np.arange(_AHEAD)[:, None] + episodes).ravel()
         where = torch.from_numpy(rows).to(self._device)
-        begun = [values[where].repeat(_AHEAD, 1) for values in self.home.values()]
-        start = Start(*begun, _Drawer(seeds, numbers, self._device).uniform)
+        position, velocity, pose, twist = (values[where].repeat(_AHEAD, 1) for values in self.home.values())
+        start = Start(position, velocity, pose, twist, _Drawer(seeds, numbers, self._device).uniform)
         for change in self._resets:
             change(start)
         parts = (start.joint_position, start.joint_velocity, start.root_pose, start.root_velocity)
         for quantity, part in zip(self.home, parts, strict=True):
-            self._drawn[quantity][:, where] = part.unflatten(0, (_AHEAD, len(rows)))
+            self._drawn[quantity][:, where] = part.reshape(_AHEAD, len(rows), -1)
 
 
 class _Drawer:

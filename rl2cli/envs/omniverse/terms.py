@@ -43,7 +43,8 @@ class Start:
 def bind_observation(term: ObservationTerm, world: World, place: str) -> Reading:
     """Return the function that reads `term`."""
     if ":" in term.term:
-        return _own(term, "observation")
+        observe: Reading = _own(term, "observation")
+        return observe
     joints, bodies = _picked(term, world, place)
     readings: dict[str, Reading] = {
         "joint_position": lambda world: world.joint_position[:, joints],
@@ -64,7 +65,8 @@ def bind_observation(term: ObservationTerm, world: World, place: str) -> Reading
 def bind_reward(term: RewardTerm, world: World, place: str) -> Reading:
     """Return the function that reads `term`, without its weight."""
     if ":" in term.term:
-        return _own(term, "reward")
+        earn: Reading = _own(term, "reward")
+        return earn
     joints, bodies = _picked(term, world, place)
     direction = torch.tensor(term.direction, device=world.device)
     readings: dict[str, Reading] = {
@@ -86,7 +88,8 @@ def bind_reward(term: RewardTerm, world: World, place: str) -> Reading:
 def bind_termination(term: TerminationTerm, world: World, place: str) -> Reading:
     """Return the function that says where `term` ends episodes."""
     if ":" in term.term:
-        return _own(term, "termination")
+        ends: Reading = _own(term, "termination")
+        return ends
     joints, bodies = _picked(term, world, place)
     low, high = term.range
     readings: dict[str, Reading] = {
@@ -102,7 +105,8 @@ def bind_termination(term: TerminationTerm, world: World, place: str) -> Reading
 def bind_reset(term: ResetTerm, world: World, place: str) -> Callable[[Start], None]:
     """Return the function that lets episodes begin as `term` says."""
     if ":" in term.term:
-        return _own(term, "reset")
+        begins: Callable[[Start], None] = _own(term, "reset")
+        return begins
     joints, _ = _picked(term, world, place)
     low, high = term.range
     direction = torch.tensor(term.direction, device=world.device)

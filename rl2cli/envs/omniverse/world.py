@@ -135,9 +135,11 @@ def rotate_back(orientation: torch.Tensor, vectors: torch.Tensor) -> torch.Tenso
     """Return world vectors [N, 3] along the axes of bodies with orientations [N, 4] (x, y, z, w)."""
     axis, real = orientation[:, :3], orientation[:, 3:]
     turned = 2.0 * torch.linalg.cross(axis, vectors)
-    return vectors - real * turned + torch.linalg.cross(axis, turned)
+    rotated: torch.Tensor = vectors - real * turned + torch.linalg.cross(axis, turned)
+    return rotated
 
 
 def uprightness(orientation: torch.Tensor) -> torch.Tensor:
     """Return the height [...] of bodies' own z axes for orientations [..., 4]: 1 upright, -1 upside down."""
-    return 1.0 - 2.0 * (orientation[..., 0].square() + orientation[..., 1].square())
+    height: torch.Tensor = 1.0 - 2.0 * (orientation[..., 0].square() + orientation[..., 1].square())
+    return height
