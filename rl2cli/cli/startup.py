@@ -37,8 +37,9 @@ class _Later(ModuleType):
     Pydantic takes one function of it, in case that it has plugins.
     """
 
-    __path__: tuple[str, ...] = ()
-    """Asked for by every import from it."""
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__ = []  # asked for by every import from it
 
     def __getattr__(self, name: str) -> Any:
         if sys.modules.get(self.__name__) is self:
