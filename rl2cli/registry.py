@@ -264,7 +264,7 @@ def import_target(target: str, what: str) -> Any:
     except (Exception, SystemExit) as error:
         raise PluginError(
             f"{what}: importing {module_name} raised {type(error).__name__}: {error}",
-            hint=f"`python -c 'import {module_name}'` shows where",
+            hint="mend the module; its own lines are shown where there are any",
         ) from error
     for part in attribute.split("."):
         if not hasattr(found, part):

@@ -27,7 +27,7 @@ def check_env(
         str | None,
         typer.Argument(
             metavar="[BACKEND:ID|SPEC]",
-            help="A backend and its id, as gymnasium:CartPole-v1; a backend alone; or a spec; the project's where left out.",
+            help="A backend and its id, as gymnasium:CartPole-v1; a backend; or a spec; the project's where left out.",
         ),
     ] = None,
     overrides: Annotated[

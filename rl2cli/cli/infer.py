@@ -46,8 +46,8 @@ def infer(
         typer.Option(
             "--mode",
             metavar="MODE",
-            help="What to do: benchmark measures the return, watch shows the policy in a window or in the terminal, record makes "
-            "videos.",
+            help="What to do: benchmark measures the return, watch shows the policy in a window or a terminal, record "
+            "makes videos.",
         ),
     ] = "benchmark",
     record_video: Annotated[bool, typer.Option("--record-video", help="The same as --mode record.")] = False,

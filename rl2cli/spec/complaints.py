@@ -146,7 +146,7 @@ def _value_hint(spot: _Spot) -> str | None:
 
 def _default_hint(schema: Schema) -> str | None:
     """Return what holds without a value, and what it would mean."""
-    description = schema.get("description")
+    description = schema.get("description", "").rstrip(".") or None
     if schema.get("default") is None:
         return description
     default = f"left out, it is {as_toml(schema['default'])}"

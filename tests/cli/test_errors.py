@@ -33,7 +33,9 @@ def test_a_spec_in_place_of_a_command(rl2: Rl2) -> None:
 
 
 def test_planned_command(rl2: Rl2) -> None:
-    assert rl2("init") == Ended(2, "", error("the command 'init' is not there yet"))
+    assert rl2("init") == Ended(
+        2, "", error("the command 'init' is not there yet", "`rl2 --help` lists those that are")
+    )
 
 
 def test_unknown_option(rl2: Rl2) -> None:
@@ -252,5 +254,7 @@ def test_a_plugins_own_exception_shows_its_lines(rl2: Rl2, tmp_path: Path, monke
         "error: algorithm 'broken': importing broken_plugin raised ZeroDivisionError: division by zero\n"
         "\n"
         "  broken_plugin.py:3 in <module>\n"
-        "    SHARE = 1 / LIMIT\n",
+        "    SHARE = 1 / LIMIT\n"
+        "\n"
+        "hint: mend the module; its own lines are shown where there are any\n",
     )

@@ -81,14 +81,16 @@ def test_a_missing_key_points_at_its_table() -> None:
 @pytest.mark.parametrize(
     ("table", "line", "message", "hint"),
     [
-        ("[env]\nid = 'a'\nnum_envs = true", 4, "expected an integer from 1 to 1_000_000, got true", None),
-        ("[env]\nid = 3", 3, "expected a string, got 3", None),
+        ("[env]\nid = 'a'\nnum_envs = true", 4, "expected an integer from 1 to 1_000_000, got true",
+         "left out, it is 8: environments stepped together"),
+        ("[env]\nid = 3", 3, "expected a string, got 3", "Which world"),
         ("[env]\nid = 'a'\nworkers = 9", 4, "9 workers have only 8 environments to step", "8 or fewer, or 'auto'"),
         ("[env]\nid = 'a'\nworkers = 'aut'", 4,
          "expected an integer from 0 to 1024 or 'auto', got the string 'aut'", "did you mean 'auto'?"),
         ("[env]\nid = 'a'\nnum_envs = '4'", 4,
          "expected an integer from 1 to 1_000_000, got the string '4'", "write it without quotes: 4"),
-        ("env = 3", 2, "expected a table with backend, num_envs, workers, timeout, max_restarts, got 3", None),
+        ("env = 3", 2, "expected a table with backend, num_envs, workers, timeout, max_restarts, got 3",
+         "`[env]`: the environment backend, how many environments, and the backend's own options"),
         ("[network]\nsizes = [1, 0, 'a']\n[env]\nid = 'a'", 3, "expected an integer of at least 1, got 0", None),
         ("[network]\nname = 'mpl'\n[env]\nid = 'a'", 3, "unknown network 'mpl'",
          "did you mean 'mlp'?; add your own: rl2 register-network mpl module:Class, "
@@ -96,12 +98,13 @@ def test_a_missing_key_points_at_its_table() -> None:
         ("[network]\nactivation = 'rleu'\n[env]\nid = 'a'", 3,
          "expected 'tanh' or 'relu', got the string 'rleu'", "did you mean 'relu'?"),
         ("[algorithm]\nlearning_rate = 0\n[env]\nid = 'a'", 3,
-         "expected a number above 0 or a table with start, shape, got 0", None),
+         "expected a number above 0 or a table with start, shape, got 0",
+         "left out, it is 0.001: step size"),
         ("[algorithm]\nlearning_rate = { start = 'x' }\n[env]\nid = 'a'", 3,
-         "expected a number, got the string 'x'", None),
+         "expected a number, got the string 'x'", "First value"),
         ("num_envs = 3\n[env]\nid = 'a'", 2, "unknown key 'num_envs'", "it belongs in [env]"),
         ("[network]\nsizes = 3\n[env]\nid = 'a'", 3,
-         "expected an array, each an integer of at least 1, got 3", None),
+         "expected an array, each an integer of at least 1, got 3", "write it in brackets: [3]"),
         ("[algorithm]\nbatch = 3\n[env]\nid = 'a'", 3, "3 does not divide 8", "take 4"),
         ("scale = 3\n[env]\nid = 'a'", 2, f"'scale' is not there yet in rl2 {__version__}", "remove it"),
     ],
@@ -172,10 +175,13 @@ def test_overrides_win_the_later_over_the_earlier_and_short_options_over_all() -
         ("env.num_envs=True", "'True' is not a TOML value", "write --set env.num_envs=true", "True"),
         ("seed", "expected key=VALUE", "for example --set env.num_envs=16", "seed"),
         ("seed=1\nname='a'", "expected key=VALUE", "for example --set env.num_envs=16", "seed=1"),
-        ("env.num_envs=0", "expected an integer from 1 to 1_000_000, got 0", None, "0"),
+        ("env.num_envs=0", "expected an integer from 1 to 1_000_000, got 0",
+         "left out, it is 8: environments stepped together", "0"),
         ("env.num_env=1", "unknown key 'num_env' in [env]", "did you mean 'num_envs'?", "num_env"),
-        ("env.id.x=1", "'env.id' is not a table, so nothing in it can be set", None, "x"),
-        ("evaluation.every.x=1", "expected an integer from 1 to 2^53, got a table", None, "every"),
+        ("env.id.x=1", "'env.id' is not a table, so nothing in it can be set",
+         "`rl2 explain env.id` says what it takes", "x"),
+        ("evaluation.every.x=1", "expected an integer from 1 to 2^53, got a table",
+         "Frames between evaluations, rounded up to the end of an iteration; a twentieth of the run", "every"),
         ("env.num_envs=nan", "expected a finite number, got nan", None, "nan"),
     ],
 )  # fmt: skip
@@ -202,6 +208,8 @@ def test_a_wrong_short_option_is_shown_as_it_was_typed() -> None:
            |
            | --frames 0
            |          ^
+
+        hint: Environment steps in all, summed over environments
         """)
 
 

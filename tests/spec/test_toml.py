@@ -43,6 +43,7 @@ def test_bad_text_is_a_problem_with_its_place(content: str | bytes, message: str
 def test_a_key_twice_is_marked_as_a_whole() -> None:
     assert problem_of("a = 1\n\n  a = 2 # again\n").render() == (
         "error: this key has a value already\n  --> a.toml:3:3\n   |\n 3 |   a = 2 # again\n   |   ^^^^^"
+        "\n\nhint: it is in line 1 already: keep one of the two"
     )
 
 
