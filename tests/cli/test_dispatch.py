@@ -79,6 +79,7 @@ def test_a_granted_plugins_exception_shows_its_lines_alone(
     assert ended.code == 1
     assert ended.stderr == (
         "error: a plugin raised KeyError: 'policy'\n\n  granted_plugin.py:2 in act\n    return {}['policy']\n"
+        "\nhint: the last of its lines above is where; --debug shows all\n"
     )
 
 
@@ -87,7 +88,10 @@ def test_a_full_disk_is_exit_code_5(rl2: Rl2, list_does: Callable[[Callable[[], 
         raise OSError(errno.ENOSPC, "No space left on device", "outputs/run.json")
 
     list_does(fail)
-    assert rl2("list") == Ended(5, "", "error: the disk refused: No space left on device\n  --> outputs/run.json\n")
+    hint = "hint: free some space, or choose another disk; what was saved before is intact"
+    assert rl2("list") == Ended(
+        5, "", f"error: the disk refused: No space left on device\n  --> outputs/run.json\n\n{hint}\n"
+    )
 
 
 def test_a_run_that_was_stopped_is_no_error(rl2: Rl2, list_does: Callable[[Callable[[], None]], None]) -> None:

@@ -32,12 +32,6 @@ def test_a_spec_in_place_of_a_command(rl2: Rl2) -> None:
     assert rl2("runs/pong.toml") == Ended(2, "", expected)
 
 
-def test_planned_command(rl2: Rl2) -> None:
-    assert rl2("init") == Ended(
-        2, "", error("the command 'init' is not there yet", "`rl2 --help` lists those that are")
-    )
-
-
 def test_unknown_option(rl2: Rl2) -> None:
     assert rl2("train", "--fram", "1", "x.toml") == Ended(
         2, "", error("unknown option '--fram'", "did you mean '--frames'?")

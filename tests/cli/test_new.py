@@ -34,8 +34,9 @@ def _as_if_new(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     yield
     sys.path[:] = path
     sys.modules.pop("ski_slope", None)
-    for name in ("tried-out", "ski_slope_in_its_test"):
-        registry.algorithms.unregister(name)
+    for plugins in (registry.algorithms, registry.networks, registry.adapters):
+        for name in ("ski-slope", "tried-out", "ski_slope_in_its_test"):
+            plugins.unregister(name)
 
 
 @pytest.mark.parametrize(("kind", "tests"), [("adapter", 3), ("network", 3), ("algorithm", 2)])

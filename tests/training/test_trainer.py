@@ -82,6 +82,7 @@ class Around:
     def __init__(self, log: list[str], means: list[float]) -> None:
         self.log, self.means = log, means
         self.count = 0
+        self.remarks: list[str] = []
 
     def evaluate(self, algorithm: Any, frames: int, stop: Any) -> Evaluation:
         self.log.append(f"evaluate {frames}")
@@ -96,8 +97,8 @@ class Around:
     def due(self) -> bool:
         return False
 
-    def flush(self, **_: Any) -> int:
-        return 0
+    def commit(self) -> dict[str, int | str]:
+        return {}
 
     def __getattr__(self, name: str) -> Any:
         return lambda *arguments, **named: None
