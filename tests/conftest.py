@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from rl2cli.plugins import lookup
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, by the tests that need it
 
 os.environ["CXX"] = "no-compiler-in-tests"  # also in the processes they start: building takes half a minute
@@ -21,6 +23,11 @@ def _empty_cache() -> Iterator[None]:
         patch.setenv("XDG_CACHE_HOME", folder)
         patch.setenv("XDG_CONFIG_HOME", f"{folder}/config")
         yield
+
+
+def pytest_runtest_teardown() -> None:
+    """Forget whose projects a test looked into: their names would count in the next one."""
+    lookup._starts.clear()
 
 
 settings.register_profile("rl2", deadline=None, database=None, max_examples=50)

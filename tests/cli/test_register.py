@@ -16,7 +16,7 @@ from command_runner import Rl2
 from rl2cli import registry
 from rl2cli.checks import plugin_process
 from rl2cli.cli.registered import register
-from rl2cli.plugins import edit, inspection, lookup
+from rl2cli.plugins import edit, inspection
 from rl2cli.plugins.kept import Registration, config_folder, user_file
 
 ADAPTER = '''\
@@ -60,7 +60,6 @@ HOSTILE = '[adapters]\nsim = "sim:Sim"\n\n[modules]\nsim = "*"\n'
 def _settings_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give each test empty settings, and forget afterwards what it made this process import."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
-    monkeypatch.setattr(lookup, "_starts", [])
     path, modules = list(sys.path), set(sys.modules)
     yield
     sys.path[:] = path

@@ -19,7 +19,7 @@ from rl2cli.algorithms.base import Task
 from rl2cli.algorithms.ppo import PPO
 from rl2cli.checks import plugin_process
 from rl2cli.networks.mlp import MLP
-from rl2cli.plugins import inspection, lookup
+from rl2cli.plugins import inspection
 from rl2cli.training.clock import Clock
 from rl2cli.training.collector import Collector
 
@@ -41,7 +41,6 @@ tensorboard = false
 def _of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give each test empty settings, and forget afterwards what it imported."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("settings")))
-    monkeypatch.setattr(lookup, "_starts", [])
     path = list(sys.path)
     yield
     sys.path[:] = path
