@@ -68,11 +68,14 @@ SIZES = {"device": "cpu", "total_frames": 512, "evaluation": {"episodes": 2}}
         {"algorithm": {"name": "reinforce", "learning_rate": 0.1}, "env": {"id": "CartPole-v1", "num_envs": 4}},
         {"network": {"name": "fourier", "width": 8}, "env": {"id": "CartPole-v1", "num_envs": 4}},
         {"env": {"backend": "walk", "length": 3, "num_envs": 4}},
-        {
-            "algorithm": {"name": "reinforce"},
-            "network": {"name": "fourier"},
-            "env": {"backend": "walk", "num_envs": 4, "workers": 0},
-        },
+        pytest.param(
+            {
+                "algorithm": {"name": "reinforce"},
+                "network": {"name": "fourier"},
+                "env": {"backend": "walk", "num_envs": 4, "workers": 0},
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_own_parts_train_resume_and_act(tmp_path: Path, tables: dict[str, Any]) -> None:

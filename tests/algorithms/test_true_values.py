@@ -62,6 +62,7 @@ def test_a_wrong_critic_would_show() -> None:
     assert _batch(KINDS[0], terminates=True, critic_terminates=False).advantage.abs().max() > 0.5
 
 
+@pytest.mark.slow
 def test_ppo_finds_the_best_policy_of_a_chain_and_its_values(tmp_path: Path) -> None:
     spec = {
         "name": "chain",

@@ -118,6 +118,7 @@ def test_reinforce_refuses_what_it_cannot_serve(rl2: Rl2, project: Path) -> None
     assert 'hint: name = "ppo" takes every kind' in ended.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick")
 def test_a_dict_observation_is_the_same_in_worker_processes(rl2: Rl2, project: Path) -> None:
     assert rl2("register-adapter", "rover", "rover_adapter:RoverAdapter").code == 0

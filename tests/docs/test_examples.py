@@ -84,6 +84,7 @@ def test_readme_plugins_run(name: str, in_folder: Path) -> None:
     run_file(name)
 
 
+@pytest.mark.slow
 def test_readme_scripts_run(in_folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run_file("train_cartpole.py")
     assert "finished" in capsys.readouterr().out

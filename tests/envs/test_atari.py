@@ -62,6 +62,7 @@ def test_a_seed_gives_an_environment_the_same_episodes_whoever_is_beside_it(make
         assert left.truncated[1] == right.truncated[0]
 
 
+@pytest.mark.slow
 def test_running_episodes_are_restored_exactly(make: Make) -> None:
     env, other = make(PONG, 3, **SHORT), make(PONG, 3, **SHORT)
     env.reset(np.array([1, 2, 3]))

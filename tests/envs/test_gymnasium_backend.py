@@ -100,6 +100,7 @@ def test_actions_reach_the_environment_in_its_own_terms(toy: Make) -> None:
     assert [each.env.unwrapped.actions for each in env._envs] == [[5], [6], [7]]
 
 
+@pytest.mark.slow
 def test_first_environment_is_drawn(make: Make) -> None:
     for workers in (0, 1):
         env = make_env_adapter(

@@ -25,6 +25,7 @@ def _no_process_is_left() -> Iterator[None]:
     assert [child for child in multiprocessing.active_children() if child.name.startswith("rl2-worker")] == []
 
 
+@pytest.mark.slow
 def test_frame_stacks_are_known(toy: Make) -> None:
     assert toy("Stacked", workers=2).frame_stack == 3
 
@@ -45,6 +46,7 @@ def test_same_bits_as_in_process_also_after_a_restore(toy: Make) -> None:
     there.close()
 
 
+@pytest.mark.slow
 def test_an_exception_comes_with_its_worker_and_traceback(toy: Make) -> None:
     env = toy("Raises", 2, workers=1)
     env.reset(np.arange(2))
@@ -75,6 +77,7 @@ def test_a_hanging_worker_is_ended() -> None:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_setup_errors_keep_their_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rl2cli.trust._granted", set())
     table = {"id": "toy_environments:Counter-v0", "num_envs": 1, "vectorization": "single"}
@@ -99,6 +102,7 @@ def test_a_slow_environment_gets_a_worker_per_core(monkeypatch: pytest.MonkeyPat
     assert plan_workers(EnvSpec(num_envs=4, options=slow)) == 2
 
 
+@pytest.mark.slow
 def test_a_worker_that_dies_is_started_anew_so_often(toy: Make) -> None:
     env = toy("Dies", 2, workers=1, max_restarts=1)
     env.reset(np.arange(2))
@@ -110,6 +114,7 @@ def test_a_worker_that_dies_is_started_anew_so_often(toy: Make) -> None:
         env.step(torch.full((2,), 0))
 
 
+@pytest.mark.slow
 def test_lost_rows_are_cut_and_the_others_go_on(toy: Make) -> None:
     env, whole = toy("Rich", 4, workers=2, max_restarts=1), toy("Rich", 4)
     for each in (env, whole):

@@ -572,6 +572,7 @@ for at in range(int(sys.argv[2])):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the killed processes are forks")
 def test_kill_at_every_point_of_a_save_leaves_a_valid_checkpoint(tmp_path: Path) -> None:
     points = 40

@@ -27,9 +27,8 @@ except Stopped as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals cannot be sent there")
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_happened(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:

@@ -74,7 +74,7 @@ PONG = {
         ),
         ("LunarLander-v3", {"algorithm": {"learning_rate": {"start": 1e-3, "end": 0.0}}}),
         ("Pendulum-v1", {}),
-        ("ALE/Pong-v5", PONG),
+        pytest.param("ALE/Pong-v5", PONG, marks=pytest.mark.slow),
     ],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(

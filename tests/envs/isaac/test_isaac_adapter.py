@@ -140,6 +140,7 @@ def test_further_instances_live_in_processes_of_their_own(isaac: Make) -> None:
     assert there.process_cost[1] > 1e7
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_that_cannot_start_says_why(isaac: Make) -> None:
     isaac()
     with pytest.raises(UsageError, match=r"Isaac Lab has no task 'Isaac-Pint'"):
@@ -158,6 +159,7 @@ def _spec(total_frames: int, **tables: object) -> dict[str, object]:
     }
 
 
+@pytest.mark.slow
 def test_a_run_evaluates_and_films_in_other_processes(isaac: Make, tmp_path: Path) -> None:
     summary = rl2cli.train(_spec(512, video={"at": [0.5, 1.0], "max_steps": 3}), run_dir=tmp_path / "run")
     assert summary.status == "finished"
@@ -168,6 +170,7 @@ def test_a_run_evaluates_and_films_in_other_processes(isaac: Make, tmp_path: Pat
     assert "evaluations have a process of their own: " in (tmp_path / "run" / "timings.jsonl").read_text()
 
 
+@pytest.mark.slow
 def test_resume_says_that_it_is_not_exact(isaac: Make, tmp_path: Path) -> None:
     rl2cli.train(_spec(256), run_dir=tmp_path / "run")
     summary = resume(str(tmp_path / "run"), view=make_view("quiet"), total_frames=512)
