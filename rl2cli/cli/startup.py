@@ -53,7 +53,9 @@ class _Later(ModuleType):
 
 def _put_off(module: str) -> None:
     if module not in sys.modules:
+        package, _, name = module.rpartition(".")
         sys.modules[module] = _Later(module)
+        setattr(sys.modules[package], name, sys.modules[module])  # as an import would
 
 
 class SignalsAtOnce:

@@ -67,6 +67,7 @@ class Watchdog:
             stdin=subprocess.PIPE,
             stdout=None if as_json else subprocess.DEVNULL,
             cwd=Path(sys.executable).anchor,  # not the current folder, which may be removed
+            start_new_session=True,  # Ctrl-C is for the process that it watches
         )
         self._numbers = itertools.count()
         self._heartbeats: list[SharedHeartbeat] = []

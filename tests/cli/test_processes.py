@@ -72,6 +72,21 @@ def test_imports_no_more_than_it_needs(tmp_path: Path, commands: list[str], unwa
     assert not unwanted & modules
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        "import importlib.metadata; importlib.metadata.version('pytest')",
+        "from importlib.metadata import version; version('pytest')",
+        "import importlib.metadata as metadata; list(metadata.entry_points(group='pytest11'))",
+        "import importlib.metadata as m\ntry: m.version('-')\nexcept m.PackageNotFoundError: pass",
+    ],
+)
+def test_what_is_put_off_is_there_when_it_is_used(tmp_path: Path, use: str) -> None:
+    code = f"from rl2cli.cli import startup\nstartup.begin()\n{use}\n"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_exit_code_and_streams(tmp_path: Path) -> None:
     done = run("show", "pppo", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")

@@ -110,5 +110,5 @@ def test_names_in_the_quick_places() -> None:
 
 @pytest.mark.slow
 def test_the_rig_of_names_finds_planted_bugs() -> None:
-    found = hostile_names.find_planted(60, 1)
+    found = hostile_names.find_planted(200, 1)
     assert None not in found.values()
