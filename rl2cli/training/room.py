@@ -99,9 +99,8 @@ class _Buffer:
             hint = "free some space"
         else:
             hint = f"{self.option} = {_rounded_down(fits):_} fits"
-        message = f"a replay buffer of {self.frames:,} frames takes {in_words(needed)}"
-        message = f"{message}, and {in_words(free)} of {where} are free"
-        return UsageError(message, hint=hint, place=f"algorithm.{self.option}")
+        sizes = f"takes {in_words(needed)}, and {in_words(free)} of {where} are free"
+        return UsageError(f"a replay buffer of {self.frames:,} frames {sizes}", hint=hint, place=f"algorithm.{self.option}")
 
 
 def in_words(count: float) -> str:
