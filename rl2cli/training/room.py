@@ -99,8 +99,11 @@ class _Buffer:
             hint = "free some space"
         else:
             hint = f"{self.option} = {_rounded_down(fits):_} fits"
-        sizes = f"takes {in_words(needed)}, and {in_words(free)} of {where} are free"
-        return UsageError(f"a replay buffer of {self.frames:,} frames {sizes}", hint=hint, place=f"algorithm.{self.option}")
+        message = (
+            f"a replay buffer of {self.frames:,} frames takes {in_words(needed)}, "
+            f"and {in_words(free)} of {where} are free"
+        )
+        return UsageError(message, hint=hint, place=f"algorithm.{self.option}")
 
 
 def in_words(count: float) -> str:
