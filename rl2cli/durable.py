@@ -22,12 +22,13 @@ _REASONS = {
     errno.EIO: ("the disk reports an I/O error", "check the disk; what was saved before is on it"),
     errno.EMFILE: ("too many open files", "raise the limit (`ulimit -n`)"),
 }
+_CHECK = "check that the disk works, and that you may read and write there"
 _FOLDER_SYNC_UNSUPPORTED = {errno.EINVAL, errno.EBADF, getattr(errno, "ENOTSUP", errno.EINVAL)}
 
 
 def storage_error(error: OSError, doing: str) -> StorageError:
     """Return what to tell the user about `error`, which came up while `doing` (`saving frame 100`)."""
-    reason, hint = _REASONS.get(error.errno or 0, (error.strerror or type(error).__name__, None))
+    reason, hint = _REASONS.get(error.errno or 0, (error.strerror or type(error).__name__, _CHECK))
     place = str(error.filename) if error.filename else None
     return StorageError(f"{doing} failed: {reason}", hint=hint, place=place)
 

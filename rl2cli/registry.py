@@ -271,7 +271,9 @@ def import_target(target: str, what: str) -> Any:
             near = nearest(part, dir(found))
             raise PluginError(
                 f"{what}: {part!r} is not in {module_name}",
-                hint=f"did you mean {' or '.join(map(repr, near))}?" if near else None,
+                hint=f"did you mean {' or '.join(map(repr, near))}?"
+                if near
+                else "write what the module has after the colon",
             )
         found = getattr(found, part)
     return found

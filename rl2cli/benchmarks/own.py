@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from rl2cli.benchmarks.processes import Ended, MeasurementError, run_command
 
+_ENDED_EARLY = "the run ended earlier: was the spec that comes with rl2 changed? `rl2 train` on it says more"
 LIMIT = 900.0
 """Seconds that one run may take."""
 
@@ -62,7 +63,8 @@ class TrainRun:
             if found.mean_return >= target:
                 if found.episodes < episodes:
                     raise MeasurementError(
-                        f"an evaluation had {found.episodes} episodes; {episodes} are to be compared"
+                        f"an evaluation had {found.episodes} episodes; {episodes} are to be compared",
+                        hint=f"the spec that comes with rl2 has to say episodes = {episodes} under [evaluation]",
                     )
                 return found.seconds, float(found.frames)
         return math.inf, math.inf
@@ -76,7 +78,7 @@ class TrainRun:
         for found in self.evaluations:
             if found.frames >= frames:
                 return found
-        raise MeasurementError(f"the run made no evaluation at {frames:,} frames")
+        raise MeasurementError(f"the run made no evaluation at {frames:,} frames", hint=_ENDED_EARLY)
 
     def evaluated_within(self, seconds: float) -> Evaluated:
         """Return the last evaluation that ended within `seconds` from Enter.
@@ -86,7 +88,10 @@ class TrainRun:
         """
         within = [found for found in self.evaluations if found.seconds <= seconds]
         if not within:
-            raise MeasurementError(f"the run made no evaluation within {seconds:,.0f} s")
+            raise MeasurementError(
+                f"the run made no evaluation within {seconds:,.0f} s",
+                hint="is something else busy on this machine? Its first evaluation took longer than all of the peer",
+            )
         return within[-1]
 
     def first_update(self) -> float:
@@ -97,7 +102,7 @@ class TrainRun:
         """
         for row in self._events("first_update"):
             return float(row["time"] - self.process.started)
-        raise MeasurementError("timings.jsonl has no first_update")
+        raise MeasurementError("timings.jsonl has no first_update", hint=_ENDED_EARLY)
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         return [row for row in self.timings if row.get("event") == name]
@@ -122,7 +127,8 @@ def train(spec: Path, *arguments: str, seed: int, limit: float = LIMIT) -> Train
             summary = json.loads((run_dir / "summary.json").read_text("utf-8"))
             timings = [json.loads(line) for line in (run_dir / "timings.jsonl").read_text("utf-8").splitlines()]
         except (OSError, ValueError) as error:
-            raise MeasurementError(f"the run left no record: {error}") from error
+            hint = f"is there room in {tempfile.gettempdir()}?"
+            raise MeasurementError(f"the run left no record: {error}", hint=hint) from error
         return TrainRun(process, summary, timings)
 
 

@@ -118,7 +118,7 @@ def find_peer(python: str | None) -> Peer | None:
     try:
         _, found = _call(interpreter, "versions", {})
     except MeasurementError as error:
-        why = (error.hint or error.message).splitlines()[-1]
+        why = (error.last_words or error.message).splitlines()[-1]
         raise UsageError(
             f"{interpreter} cannot run Stable-Baselines3: {why}", hint=f"to get one that can: {INSTALL}"
         ) from error
@@ -135,5 +135,6 @@ def _call(
     except (ValueError, IndexError):
         found = None
     if not isinstance(found, dict):
-        raise MeasurementError(f"{SCRIPT.name} {measure} printed no JSON object")
+        hint = f"run it by itself: {python} {SCRIPT} {' '.join([measure, *arguments])}"
+        raise MeasurementError(f"{SCRIPT.name} {measure} printed no JSON object", hint=hint)
     return ended, found

@@ -24,7 +24,12 @@ SHOWN_LINES = 8
 
 
 class MeasurementError(RL2Error):
-    """A measured command failed, took too long, or did not report what was to be measured."""
+    """A measured command failed, took too long, or did not report what was to be measured.
+
+    `last_words` are the last lines of its stderr.
+    """
+
+    last_words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +60,19 @@ def run_command(command: Sequence[str], *, limit: float, exit_code: int = 0) -> 
                 command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=os.name == "posix"
             )
         except OSError as error:
-            raise MeasurementError(f"{command[0]} cannot be started: {error.strerror or error}") from error
+            raise MeasurementError(
+                f"{command[0]} cannot be started: {error.strerror or error}", hint="is it there, and may it be run?"
+            ) from error
         too_long = threading.Event()
         usage = _wait(process, limit, too_long)
         seconds = time.perf_counter() - before
         if too_long.is_set():
-            raise MeasurementError(f"`{_shown(command)}` took longer than {limit:g} s")
-        if process.returncode != exit_code:
             raise MeasurementError(
-                f"`{_shown(command)}` ended with code {process.returncode}, not {exit_code}", hint=_tail(err) or None
+                f"`{_shown(command)}` took longer than {limit:g} s",
+                hint="does something else keep this machine busy? Measure again when it is idle",
             )
+        if process.returncode != exit_code:
+            raise _failed(f"`{_shown(command)}` ended with code {process.returncode}, not {exit_code}", _tail(err))
         return Ended(started, seconds, _content(out), *usage)
 
 
@@ -109,6 +117,12 @@ def _wait(process: subprocess.Popen[bytes], limit: float, too_long: threading.Ev
     process.returncode = os.waitstatus_to_exitcode(status)
     unit = 1 if sys.platform == "darwin" else 1024  # macOS reports bytes, the others KiB
     return usage.ru_maxrss * unit, usage.ru_utime + usage.ru_stime
+
+
+def _failed(message: str, last_words: str) -> MeasurementError:
+    error = MeasurementError(message, hint=last_words or "it said nothing: run that command by itself")
+    error.last_words = last_words
+    return error
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:

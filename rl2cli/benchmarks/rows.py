@@ -57,7 +57,10 @@ def memory(bench: Bench, row: Row) -> list[Comparison]:
     peaks = [run.process.peak_bytes for run in bench.cartpole(row.repeats)]
     megabytes = [peak / 1e6 for peak in peaks if peak is not None]
     if not megabytes:
-        raise MeasurementError("this system does not report the peak memory of a process")
+        raise MeasurementError(
+            "this system does not report the peak memory of a process",
+            hint="Linux and macOS do; elsewhere name the other rows",
+        )
     return [Comparison("memory", row.what, row.unit, row.bar, {OURS: megabytes})]
 
 

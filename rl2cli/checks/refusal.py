@@ -26,7 +26,7 @@ def explained(error: BaseException, doing: str, module: str, folder: str | None)
     if isinstance(error, RL2Error) and error.__cause__ is None:
         return Refused(error.message, error.hint, plugin_frames(error, module, folder))
     message = error.message if isinstance(error, RL2Error) else f"{doing} {type(error).__name__}: {error}"
-    hint = error.hint if isinstance(error, RL2Error) else None
+    hint = error.hint if isinstance(error, RL2Error) else "mend it there, and try again"
     while error.__cause__ is not None and isinstance(error, RL2Error):
         error = error.__cause__
     if isinstance(error, SyntaxError) and error.filename:

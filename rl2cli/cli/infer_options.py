@@ -92,10 +92,16 @@ def _views(how: How, mode: str) -> tuple[Recording, Watching]:
     name = how.format or (by_name if mode == "record" else "mp4")
     chosen = next((known for known in FORMATS if known == name), None)
     if chosen is None:
-        raise UsageError(f"--format takes {' or '.join(FORMATS)}, got {name!r}", hint=suggestion(name, FORMATS))
+        raise UsageError(
+            f"--format takes {' or '.join(FORMATS)}, got {name!r}",
+            hint=suggestion(name, FORMATS) or "left out, it is mp4",
+        )
     view = next((known for known in VIEWS if known == how.view), None)
     if view is None:
-        raise UsageError(f"--view takes {', '.join(VIEWS)}, got {how.view!r}", hint=suggestion(how.view, VIEWS))
+        raise UsageError(
+            f"--view takes {', '.join(VIEWS)}, got {how.view!r}",
+            hint=suggestion(how.view, VIEWS) or "left out, it is auto",
+        )
     rows, columns = _grid(how.grid)
     return Recording(chosen, Grid(rows, columns), how.overlay, how.fps, how.out), view
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rl2cli.envs.advice import ENDED
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.worker_handle import Worker, WorkerLostError
 from rl2cli.envs.worker_process import Assignment
@@ -93,14 +94,17 @@ class Apart(BaseEnvAdapter):
         return self._answer(command, *argument)
 
     def _answer(self, command: str, *argument: Any) -> Any:
-        if not self._workers:
-            raise WorkerLostError("the separate process has ended")
+        self._require_process()
         try:
             self._workers[0].send(command, *argument)
             return self._workers[0].receive()
         except BaseException:
             self.close()
             raise
+
+    def _require_process(self) -> None:
+        if not self._workers:
+            raise WorkerLostError("the separate process has ended", hint=ENDED)
 
     def wait(self) -> None:
         """Wait until the environments are built.
@@ -110,8 +114,7 @@ class Apart(BaseEnvAdapter):
         """
         if self._is_ready:
             return
-        if not self._workers:
-            raise WorkerLostError("the separate process has ended")
+        self._require_process()
         try:
             self._workers[0].ready()
         except BaseException:

@@ -9,6 +9,7 @@ import torch
 from gymnasium import spaces
 
 from rl2cli.cores import available_cores
+from rl2cli.envs.advice import RAISED
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.buffers import allocate_buffers
 from rl2cli.envs.gymnasium_make import find_spec, missing_package, missing_rom, quiet
@@ -202,7 +203,8 @@ class AtariAdapter(BaseEnvAdapter):
     def _fault(self, method: str, error: Exception) -> EnvironmentFault:
         return EnvironmentFault(
             f"{self.options.id} (environments 0 to {self.num_envs - 1}) raised {type(error).__name__} in {method}: "
-            f"{error}"
+            f"{error}",
+            hint=RAISED,
         )
 
 

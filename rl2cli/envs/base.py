@@ -171,9 +171,10 @@ class BaseEnvAdapter(ABC):
         Raises:
             UsageError: This backend cannot draw.
         """
+        from rl2cli.envs.advice import UNSEEN
         from rl2cli.errors import UsageError
 
-        raise UsageError(f"{type(self).__name__} cannot render")
+        raise UsageError(f"{type(self).__name__} cannot render", hint=f"write its method `render`; {UNSEEN}")
 
     def take_metrics(self) -> dict[str, float]:
         """Return what the backend itself reports, by name, since the last call; the seed must decide it."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import torch
 
+from rl2cli.envs.advice import UNSEEN
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.gymnasium_make import find_spec, make, metadata_of, missing_package
 from rl2cli.envs.gymnasium_options import AtariOptions, GymnasiumOptions
@@ -41,10 +42,15 @@ class GymnasiumAdapter(BaseEnvAdapter):
         if obstacle is None:
             return _native_class(options)
         if options.vectorization == "native":
-            raise UsageError(f"{options.id} cannot be native: {obstacle}", place="env.vectorization")
+            raise UsageError(
+                f"{options.id} cannot be native: {obstacle}",
+                hint='vectorization = "auto" takes single environments where there is no native form',
+                place="env.vectorization",
+            )
         if options.atari is not None and options.atari.terminal_on_life_loss:
             raise UsageError(
                 f"terminal_on_life_loss needs the game's vector form: {obstacle}",
+                hint='leave it out; or leave out kwargs, and vectorization = "single"',
                 place="env.atari.terminal_on_life_loss",
             )
         return cls
@@ -108,7 +114,11 @@ class GymnasiumAdapter(BaseEnvAdapter):
         except (DependencyNotInstalled, ImportError) as problem:
             raise missing_package(self.options.id, problem) from problem
         if not isinstance(picture, np.ndarray):
-            raise UsageError(f"{self.options.id} draws no pictures with render_mode = {self.render_mode!r}")
+            raise UsageError(
+                f"{self.options.id} draws no pictures with render_mode = {self.render_mode!r}",
+                hint=f"its render() has to return an array [height, width, 3]; {UNSEEN}",
+                place="env.id",
+            )
         return picture
 
     def close(self) -> None:

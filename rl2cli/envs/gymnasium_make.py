@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
 import re
 import warnings
 from collections.abc import Callable, Iterator
@@ -69,15 +70,7 @@ def find_spec(env_id: str) -> RegisteredSpec:
 
 def metadata_of(env_id: str) -> object:
     """Return the metadata of an environment's class before it is made, or None where it cannot be known."""
-    from gymnasium.envs.registration import load_env_creator
-
-    entry_point = find_spec(env_id).entry_point
-    try:
-        with quiet():
-            creator = load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
-    except Exception:  # `make` meets it again, and explains it
-        return None
-    return getattr(creator, "metadata", None)
+    return getattr(_creator(env_id), "metadata", None)
 
 
 def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any) -> Any:
@@ -104,6 +97,18 @@ def make(options: GymnasiumOptions, build: Callable[..., Any], **arguments: Any)
         raise _refused(options, spec.id, problem) from problem
 
 
+def _creator(env_id: str) -> Any:
+    """Return what makes a single environment, or None where it cannot be known."""
+    from gymnasium.envs.registration import load_env_creator
+
+    entry_point = find_spec(env_id).entry_point
+    try:
+        with quiet():
+            return load_env_creator(entry_point) if isinstance(entry_point, str) else entry_point
+    except Exception:  # `make` meets it again, and explains it
+        return None
+
+
 def _register(module: str, name: str) -> None:
     from gymnasium.envs.registration import registry
 
@@ -128,12 +133,19 @@ def _import(module: str) -> None:
             raise UsageError(
                 f"the environment's module {module!r} is not found",
                 hint="is its package installed? For a file in this folder, start rl2 with PYTHONPATH=. before it",
+                place="env.id",
             ) from problem
         raise MissingDependencyError(
-            f"the environment's module {module!r} needs {missing!r}, which is not installed", hint=_pip(missing)
+            f"the environment's module {module!r} needs {missing!r}, which is not installed",
+            hint=_pip(missing),
+            place="env.id",
         ) from problem
     except Exception as problem:
-        raise UsageError(f"importing {module!r} raised {type(problem).__name__}: {problem}") from problem
+        raise UsageError(
+            f"importing {module!r} raised {type(problem).__name__}: {problem}",
+            hint="mend the module, or install its package anew; --debug shows the whole traceback",
+            place="env.id",
+        ) from problem
 
 
 def _id_hint(name: str, message: str) -> str | None:
@@ -150,8 +162,9 @@ def missing_package(env_id: str, problem: Exception) -> RL2Error:
     chain = [problem, problem.__cause__, problem.__context__]
     name = next((link.name for link in chain if isinstance(link, ImportError) and link.name), None)
     if name is None:
-        return UsageError(f"{env_id}: {_one_line(problem)}", place="env.id")
-    return MissingDependencyError(f"{env_id} needs {name!r}, which is not installed", hint=_pip(name))
+        hint = "install what it asks for; `rl2 doctor` says what this machine has"
+        return UsageError(f"{env_id}: {_one_line(problem)}", hint=hint, place="env.id")
+    return MissingDependencyError(f"{env_id} needs {name!r}, which is not installed", hint=_pip(name), place="env.id")
 
 
 def missing_rom(env_id: str, problem: OSError) -> UsageError:
@@ -168,13 +181,33 @@ def _refused(options: GymnasiumOptions, env_id: str, problem: Exception) -> RL2E
     unexpected = re.search(r"unexpected keyword argument '([^']+)'", str(problem))
     if isinstance(problem, TypeError) and unexpected:
         key = unexpected.group(1)
-        return UsageError(f"{env_id} takes no keyword argument {key!r}", place=f"env.kwargs.{key}")
+        hint = _keyword_hint(options.id, key)
+        return UsageError(f"{env_id} takes no keyword argument {key!r}", hint=hint, place=f"env.kwargs.{key}")
     if options.kwargs and isinstance(problem, TypeError | ValueError | AssertionError):
         given = ", ".join(f"{key} = {value!r}" for key, value in options.kwargs.items())
-        return UsageError(f"{env_id} refused its kwargs ({given}): {_one_line(problem)}", place="env.kwargs")
+        return UsageError(
+            f"{env_id} refused its kwargs ({given}): {_one_line(problem)}",
+            hint="change or leave out what it names; --debug shows where it did",
+            place="env.kwargs",
+        )
     if is_atari(options.id) and isinstance(problem, OSError):
         return missing_rom(options.id, problem)
-    return EnvironmentFault(f"{env_id} could not be made: {type(problem).__name__}: {_one_line(problem)}")
+    return EnvironmentFault(
+        f"{env_id} could not be made: {type(problem).__name__}: {_one_line(problem)}",
+        hint="--debug shows where in its constructor; `rl2 doctor` says what is installed here",
+        place="env.id",
+    )
+
+
+def _keyword_hint(env_id: str, key: str) -> str:
+    """Return what the environment's constructor takes in place of `key`."""
+    try:
+        parameters = inspect.signature(_creator(env_id)).parameters
+    except (TypeError, ValueError):
+        return "leave it out"
+    kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    names = [name for name, each in parameters.items() if each.kind in kinds and name not in {key, *_RESERVED}]
+    return suggestion(key, names) or (f"leave it out; it takes {', '.join(names)}" if names else "leave it out")
 
 
 def _pip(module: str) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from rl2cli.envs import numpy_state
+from rl2cli.envs.advice import BROKEN, RAISED, UNSEEN
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.buffers import BrokenContractError, allocate_buffers
 from rl2cli.envs.gymnasium_make import make
@@ -131,7 +132,11 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         """Return a picture of the first environment."""
         pictures = self._env.render()
         if pictures is None or not isinstance(pictures[0], np.ndarray):
-            raise UsageError(f"{self.options.id} draws no pictures with render_mode = {self.render_mode!r}")
+            raise UsageError(
+                f"{self.options.id} draws no pictures with render_mode = {self.render_mode!r}",
+                hint=f"its render() has to return arrays [height, width, 3]; {UNSEEN}",
+                place="env.id",
+            )
         return pictures[0]
 
     def get_state(self) -> dict[str, Any] | None:
@@ -228,7 +233,10 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
         return values
 
     def _broken(self, method: str, problem: BrokenContractError) -> EnvironmentFault:
-        return EnvironmentFault(f"{self._who()}: {problem}, in {method} (after {self._steps} steps)")
+        return EnvironmentFault(
+            f"{self._who()}: {problem}, in {method} (after {self._steps} steps)",
+            hint=f'{BROKEN}; vectorization = "single" under [env] does without its vector form',
+        )
 
     def _forget(self) -> None:
         self._steps = 0
@@ -236,7 +244,8 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
 
     def _fault(self, method: str, error: Exception) -> EnvironmentFault:
         return EnvironmentFault(
-            f"{self._who()} raised {type(error).__name__} in {method}: {error} (after {self._steps} steps)"
+            f"{self._who()} raised {type(error).__name__} in {method}: {error} (after {self._steps} steps)",
+            hint=RAISED,
         )
 
     def _who(self) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rl2cli.envs.advice import BROKEN, NOT_RESTORED, RAISED
 from rl2cli.envs.base import BaseEnvAdapter, Step, is_stacked
 from rl2cli.envs.buffers import BrokenContractError, ObservationBuffer, StepBuffers, step_layout
 from rl2cli.envs.heartbeat import Numbers, new_heartbeat
@@ -178,7 +179,7 @@ class InProcessBatch(BaseEnvAdapter):
             if not np.array_equal(self._buffers.observation.hash(index), state["hash"][index]):
                 raise EnvironmentFault(
                     f"{self._who(index)} was not restored exactly: its observation differs from the saved one",
-                    hint="the environment is not deterministic, or its version differs from the saved run's",
+                    hint=NOT_RESTORED,
                 )
         return self._buffers.observation.tensors, self._buffers.info()
 
@@ -290,7 +291,9 @@ class InProcessBatch(BaseEnvAdapter):
             for action in to_backend_rows(self.action_space, actions):
                 self._beat[TICKS] += 1
                 if self._step(index, action):
-                    raise EnvironmentFault(f"{self._who(index)} ended its episode early when it was replayed")
+                    raise EnvironmentFault(
+                        f"{self._who(index)} ended its episode early when it was replayed", hint=NOT_RESTORED
+                    )
         self._log = list(log)
         for index in range(self.num_envs):
             self._beat[HEADER + index] = self._began[index]
@@ -319,11 +322,13 @@ class InProcessBatch(BaseEnvAdapter):
         if isinstance(error, RL2Error):
             return error
         return EnvironmentFault(
-            f"{self._who(index)} raised {type(error).__name__} in {method}: {error} ({self._when(index)})"
+            f"{self._who(index)} raised {type(error).__name__} in {method}: {error} ({self._when(index)})",
+            hint=RAISED,
         )
 
     def _broken(self, index: int, method: str, problem: BrokenContractError) -> EnvironmentFault:
-        return EnvironmentFault(f"{self._who(index)}: {problem}, in {method} ({self._when(index)})")
+        message = f"{self._who(index)}: {problem}, in {method} ({self._when(index)})"
+        return EnvironmentFault(message, hint=BROKEN)
 
     def _when(self, index: int) -> str:
         seed = episode_seed(self._base_seeds[index], self._episodes[index])

@@ -59,7 +59,11 @@ def make_env_adapter(
         raise
     except Exception as error:
         adapter.close()
-        raise EnvironmentFault(f"{spec.backend} could not be set up: {type(error).__name__}: {error}") from error
+        raise EnvironmentFault(
+            f"{spec.backend} could not be set up: {type(error).__name__}: {error}",
+            hint="--debug shows where in its `setup`; `rl2 doctor` says what is installed here",
+            place="env.backend",
+        ) from error
     if current() is not None and not adapter.watches_itself:
         from rl2cli.envs.watchdog import watch_over
 

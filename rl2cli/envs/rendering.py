@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from rl2cli.envs.advice import UNSEEN
 from rl2cli.errors import UsageError
 
 PICTURES = "rgb_array"
@@ -49,7 +50,7 @@ def require_mode(env_id: str, metadata: object, render_mode: str) -> None:
     raise UsageError(
         f"{env_id} cannot {what}: it has {_listed(modes)}",
         hint=f"an environment that is to be seen needs the render mode {PICTURES!r}, in its metadata['render_modes']; "
-        "without pictures, rl2 infer measures its return",
+        f"{UNSEEN}",
     )
 
 

@@ -55,4 +55,5 @@ def validated(model: type[Model], values: Mapping[str, Any]) -> Model:
         return model.model_validate(dict(values))
     except ValidationError as error:
         problems = [f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors()]
-        raise UsageError(f"[env] is not right: {'; '.join(problems)}") from error
+        hint = "`rl2 explain env.KEY` says what a setting takes"
+        raise UsageError(f"[env] is not right: {'; '.join(problems)}", hint=hint, place="env") from error

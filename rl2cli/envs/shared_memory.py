@@ -70,7 +70,11 @@ def _create(size: int) -> str:
             Path(path).unlink()
         finally:
             os.close(handle)
-    raise StorageError(f"no room for {size} bytes of memory shared with worker processes: {problem}") from problem
+    raise StorageError(
+        f"no room for {size} bytes of memory shared with worker processes: {problem}",
+        hint="free some of /dev/shm (in a container: a larger --shm-size), or write workers = 0 under [env]",
+        place=folder,
+    ) from problem
 
 
 def _reserve(handle: int, size: int) -> None:

@@ -114,7 +114,11 @@ class TorchRLBatchAdapter(BaseEnvAdapter):
             EnvironmentFault: There are several per environment.
         """
         if values.shape.numel() != self.num_envs:
-            raise EnvironmentFault(f"{self.options.factory} gives {list(values.shape)} rewards or ends, not one each")
+            raise EnvironmentFault(
+                f"{self.options.factory} gives {list(values.shape)} rewards or ends, not one each",
+                hint="rl2 learns from one reward and one end of each environment: add them up in a class of your own",
+                place="env.factory",
+            )
         return values.reshape(self.num_envs).clone()
 
     @contextmanager

@@ -12,6 +12,8 @@ from rl2cli.trust import require_allowed
 
 END_KEYS = ("terminated", "truncated", "done")
 
+_CLASSES = "name a class of torchrl.envs, such as GymEnv or DMControlEnv, or module:Class of an EnvBase"
+
 
 def build_torchrl(options: TorchRLOptions, batch: dict[str, Any]) -> Any:
     """Return the `EnvBase` that `options` name, with the keyword arguments `batch` besides theirs.
@@ -25,17 +27,29 @@ def build_torchrl(options: TorchRLOptions, batch: dict[str, Any]) -> Any:
 
     factory = _factory(options.factory)
     if not (isinstance(factory, type) and issubclass(factory, EnvBase)):
-        raise UsageError(f"{options.factory} is no torchrl EnvBase", place="env.factory")
+        raise UsageError(
+            f"{options.factory} is no torchrl EnvBase",
+            hint=_CLASSES,
+            place="env.factory",
+        )
     try:
         env = factory(*options.args, **{**options.kwargs, **batch})
     except ImportError as error:
         needed = f"needs {error.name}" if error.name else str(error)
-        hint = f"pip install {error.name}" if error.name else None
-        raise MissingDependencyError(f"{options.factory} {needed}", hint=hint) from error
+        hint = f"pip install {error.name}" if error.name else "install what it asks for"
+        raise MissingDependencyError(f"{options.factory} {needed}", hint=hint, place="env.factory") from error
     except (TypeError, ValueError) as error:
-        raise UsageError(f"{options.factory} refused its arguments: {error}", place="env.args") from error
+        raise UsageError(
+            f"{options.factory} refused its arguments: {error}",
+            hint="it gets args and kwargs of [env]; --debug shows where it refused them",
+            place="env.args",
+        ) from error
     if len(env.action_keys) != 1 or len(env.reward_keys) != 1:
-        raise EnvironmentFault(f"{options.factory} has several agents: rl2 trains one")
+        raise EnvironmentFault(
+            f"{options.factory} has several agents: rl2 trains one",
+            hint="choose an environment with one action and one reward",
+            place="env.factory",
+        )
     return env
 
 
@@ -51,5 +65,5 @@ def _factory(name: str) -> Any:
     module = importlib.import_module("torchrl.envs")
     if not hasattr(module, name):
         near = suggestion(name, [each for each in dir(module) if each.endswith("Env")])
-        raise UsageError(f"torchrl.envs has no {name!r}", hint=near, place="env.factory")
+        raise UsageError(f"torchrl.envs has no {name!r}", hint=near or _CLASSES, place="env.factory")
     return getattr(module, name)

@@ -35,7 +35,11 @@ def space_of(spec: Any, *, one_hot: bool = False) -> Space:
         count = int(spec.space.n)
         return spaces.Discrete(count) if not shape else spaces.MultiDiscrete(np.full(shape, count))
     if not hasattr(spec, "space") or spec.dtype is None:
-        raise UsageError(f"rl2 has no space for torchrl's spec {type(spec).__name__}")
+        raise UsageError(
+            f"rl2 has no space for torchrl's spec {type(spec).__name__}",
+            hint="it has one for Bounded, Unbounded, Categorical, MultiCategorical, OneHot and Binary",
+            place="env.factory",
+        )
     return _box(spec, shape)
 
 
@@ -82,7 +86,10 @@ def action_spec_of(space: Space, num_envs: int, *, device: torch.device) -> Any:
     if isinstance(space, spaces.MultiBinary):
         return Binary(shape[-1], shape=shape, device=device, dtype=dtype)
     if not isinstance(space, spaces.Box):
-        raise UsageError(f"torchrl has no spec for the action space {space}")
+        raise UsageError(
+            f"torchrl has no spec for the action space {space}",
+            hint="it has one for Discrete, MultiDiscrete, MultiBinary and Box",
+        )
     if not space.is_bounded():
         return Unbounded(shape=shape, device=device, dtype=dtype)
     low, high = (torch.from_numpy(np.asarray(edge, np.float32)).expand(shape) for edge in (space.low, space.high))

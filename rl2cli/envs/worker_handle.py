@@ -14,6 +14,7 @@ from multiprocessing.connection import wait
 from typing import Any
 
 from rl2cli import errors
+from rl2cli.envs.advice import RAISED
 from rl2cli.envs.heartbeat import SharedHeartbeat
 from rl2cli.envs.watchdog_process import METHOD, NOTHING, Patience, doing
 from rl2cli.envs.worker_process import ENDED, FAILED, VALUE, Assignment, Failure, run
@@ -170,8 +171,8 @@ class Worker:
         """Return the exception that it sent: of its own class where that is one of rl2's."""
         kind = getattr(errors, failure.kind, None)
         if isinstance(kind, type) and issubclass(kind, RL2Error) and kind is not errors.Stopped:
-            return kind(f"{self.name}: {failure.message}", hint=failure.hint)
-        return EnvironmentFault(f"{self.name} raised {failure.kind}: {failure.message}")
+            return kind(f"{self.name}: {failure.message}", hint=failure.hint, place=failure.place)
+        return EnvironmentFault(f"{self.name} raised {failure.kind}: {failure.message}", hint=RAISED)
 
 
 def _signal_name(number: int) -> str:

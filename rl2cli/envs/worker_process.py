@@ -61,6 +61,7 @@ class Failure:
     """Name of its class in `rl2cli.errors`, or of another class."""
     message: str
     hint: str | None
+    place: str | None
     trace: str
 
 
@@ -130,8 +131,8 @@ def _reply(connection: Connection, command: Callable[[], Any]) -> bool:
     try:
         result = command()
     except Exception as error:
-        hint = error.hint if isinstance(error, RL2Error) else None
-        failure = Failure(type(error).__name__, str(error), hint, traceback.format_exc())
+        hint, place = (error.hint, error.place) if isinstance(error, RL2Error) else (None, None)
+        failure = Failure(type(error).__name__, str(error), hint, place, traceback.format_exc())
         connection.send_bytes(FAILED)
         connection.send(failure)
         return False

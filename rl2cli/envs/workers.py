@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from rl2cli.envs.advice import ENDED
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.buffers import Layout, StepBuffers, step_layout
 from rl2cli.envs.in_process import join_states, split_state
@@ -255,7 +256,7 @@ class WorkerBatch(BaseEnvAdapter):
 
     def _require_workers(self) -> None:
         if not self._workers:
-            raise EnvironmentFault("the worker processes have ended")
+            raise EnvironmentFault("the worker processes have ended", hint=ENDED)
 
 
 def _times(restarts: int) -> str:

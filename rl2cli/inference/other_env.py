@@ -21,6 +21,7 @@ from rl2cli.text import shortened
 NOT_OF_INFERENCE = {"num_envs": "--episodes", "workers": "rl2 itself"}
 """Keys of `[env]` without a meaning here, and what decides instead."""
 _LONGEST_SPACE = 400
+_HINT = "--set can change what changes neither the spaces nor the action masks"
 
 
 def other_env(spec: RunSpec, overrides: Sequence[str]) -> EnvSpec:
@@ -44,7 +45,11 @@ def _require_of_env(path: tuple[str | int, ...], argument: str) -> None:
             place=place,
         )
     if path[1] in NOT_OF_INFERENCE:
-        raise UsageError(f"env.{path[1]} does not count here: {NOT_OF_INFERENCE[path[1]]} decides it", place=place)
+        raise UsageError(
+            f"env.{path[1]} does not count here: {NOT_OF_INFERENCE[path[1]]} decides it",
+            hint="leave it out",
+            place=place,
+        )
 
 
 def enter_other_env(policy: Policy, overrides: Sequence[str], render_mode: str | None = None) -> None:
@@ -83,11 +88,12 @@ def require_same_spaces(policy: Policy, env: BaseEnvAdapter) -> None:
             raise UsageError(
                 f"the policy does not fit this environment: its {what} are {_shown(trained)}, and here they are "
                 f"{_shown(here)}",
-                hint="--set can change what does not change the spaces",
+                hint=_HINT,
                 place="--set",
             )
     if policy.algorithm.task.has_action_mask != env.has_action_mask:
-        raise UsageError("of the run's environment and this one, only one has action masks", place="--set")
+        message = "of the run's environment and this one, only one has action masks"
+        raise UsageError(message, hint=_HINT, place="--set")
 
 
 def _shape(space: Space) -> list[Any]:

@@ -32,6 +32,7 @@ from rl2cli.training.seeding import environment_seeds, make_generator
 TOLERANCE = 1e-5
 """Largest difference between numbers of actions; relative where they are larger than 1."""
 NUM_ENVS, STEPS = 8, 32
+_REPORT = "no file was written; please report this with the run's spec"
 _COMPARISONS = (torch.gt, torch.Tensor.gt, torch.Tensor.__gt__)
 
 
@@ -84,7 +85,7 @@ def verify(policy: Policy, run: Runner, inputs: Sequence[Array], outputs: Sequen
     if not largest <= TOLERANCE:
         raise RL2Error(
             f"the exported policy's actions differ by {largest:.3g} from the policy's, at most {TOLERANCE:g} is right",
-            hint="no file was written; please report this with the run's spec",
+            hint=_REPORT,
         )
     rows = sorted({*own.rows, *single.rows})
     for row in rows:
@@ -101,7 +102,8 @@ class _Difference:
         for one, other, port in zip(expected, found, ports, strict=True):
             if other.shape != (len(one), *port.shape) or other.dtype != port.dtype:
                 raise RL2Error(
-                    f"the exported {port.name} is {other.dtype} {other.shape}, not {port.dtype} {port.shape}"
+                    f"the exported {port.name} is {other.dtype} {other.shape}, not {port.dtype} {port.shape}",
+                    hint=_REPORT,
                 )
             if port.dtype.kind != "f":
                 self.rows |= set(np.flatnonzero((one != other).reshape(len(one), -1).any(1)).tolist())
@@ -129,7 +131,7 @@ def _require_tie(policy: Policy, inputs: Sequence[Array], row: int) -> None:
     if not decisions.least_margin <= TOLERANCE:
         raise RL2Error(
             f"the exported policy chooses another action than the policy, on observation {row}",
-            hint="no file was written; please report this with the run's spec",
+            hint=_REPORT,
         )
 
 

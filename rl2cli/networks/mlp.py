@@ -73,7 +73,10 @@ def flat_width(space: spaces.Space[Any]) -> int:
             f"the mlp network cannot take an observation of shape {space.shape}",
             hint='name = "cnn" or "impala" under [network] takes images, "multi" a Dict of images and vectors',
         )
-    raise UsageError(f"the mlp network cannot take an observation of {space}")
+    raise UsageError(
+        f"the mlp network cannot take an observation of {space}",
+        hint="it takes Box, Discrete, MultiDiscrete, MultiBinary, and Dict of these",
+    )
 
 
 def flatten(space: spaces.Space[Any], observation: Observation) -> torch.Tensor:

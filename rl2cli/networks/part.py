@@ -37,7 +37,10 @@ class PartOf(BaseNetwork):
         assert isinstance(observation_space, spaces.Dict)
         self._keys = [key for key in observation_space.spaces if key not in hidden]
         if not self._keys:
-            raise UsageError("the policy would see nothing: every part of the observation is for the critic alone")
+            raise UsageError(
+                "the policy would see nothing: every part of the observation is for the critic alone",
+                hint="leave one of them out of `critic_only` of the environment's adapter",
+            )
         seen = {key: observation_space.spaces[key] for key in self._keys}
         part = spaces.Dict(seen) if len(seen) > 1 else next(iter(seen.values()))
         self.inner = build(options, part, extra_features)

@@ -51,7 +51,11 @@ class Recording(NamedTuple):
         out, videos = self.out, self.videos(episodes)
         if out is None or not is_file_name(out):
             if out is not None and out.exists() and not out.is_dir():
-                raise UsageError("--out names a file that is neither mp4 nor gif", place=str(out))
+                raise UsageError(
+                    "--out names a file that is neither mp4 nor gif",
+                    hint="name a folder, or a new file that ends in .mp4 or .gif",
+                    place=str(out),
+                )
             return
         if out.suffix.lower() != f".{self.format}":
             raise UsageError(f"--format {self.format} does not go into {out.name}", hint="leave --format out")

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
-from rl2cli.durable import read_regular, write_text_atomic
-from rl2cli.errors import MissingDependencyError, StorageError
+from rl2cli.durable import read_regular, storage_error, write_text_atomic
+from rl2cli.errors import MissingDependencyError
 from rl2cli.reporting.progress import Clock
 from rl2cli.text import shortened
 
@@ -93,7 +93,7 @@ class TensorBoardWriter:
         try:
             self._write(is_last)
         except OSError as error:
-            raise StorageError(f"cannot write TensorBoard files: {error.strerror or error}") from error
+            raise storage_error(error, "writing TensorBoard files") from error
 
     def close(self) -> None:
         """Write every point so far and close the file; may be called twice.

@@ -26,6 +26,7 @@ from rl2cli.text import shortened
 GIF_RATE = 50.0
 """Pictures of a GIF in a second, at most: viewers slow down what is faster."""
 INSTALL = "pip install imageio-ffmpeg, which brings one; or name yours in IMAGEIO_FFMPEG_EXE"
+_ANOTHER = "try again; where it stays so, another ffmpeg may help: name it in IMAGEIO_FFMPEG_EXE"
 
 _EVEN = "pad=ceil(iw/2)*2:ceil(ih/2)*2"  # H.264 with halved colour takes even sizes only
 _COLOURS = ("-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv")
@@ -150,7 +151,7 @@ class VideoWriter:
             StorageError: It is not what was written.
         """
         if self._process is None:
-            raise RL2Error("a video without pictures cannot be written")
+            raise RL2Error("a video without pictures cannot be written", hint="write at least one before it is closed")
         assert self._process.stdin is not None
         try:
             self._process.stdin.close()
@@ -174,6 +175,7 @@ class VideoWriter:
             raise StorageError(
                 f"the video read back has {pictures} pictures in {seconds:.2f} seconds; {self.pictures} in "
                 f"{self.seconds:.2f} were written",
+                hint=_ANOTHER,
                 place=str(self.path),
             )
 
@@ -191,7 +193,7 @@ class VideoWriter:
         if "Unknown encoder" in said or "Unrecognized option 'preset'" in said:
             return MissingDependencyError("this ffmpeg cannot write H.264", hint=INSTALL, place=find_ffmpeg())
         why = shortened(said, 300) or f"it ended with code {self._process.returncode}"
-        return StorageError(f"ffmpeg could not write the video: {why}", place=str(self.path))
+        return StorageError(f"ffmpeg could not write the video: {why}", hint=_ANOTHER, place=str(self.path))
 
     def _stop(self) -> None:
         if self._process is None:
@@ -228,7 +230,8 @@ def count_pictures(path: Path) -> tuple[int, float]:
     try:
         pictures, seconds = imageio_ffmpeg.count_frames_and_secs(path)
     except (RuntimeError, OSError, ValueError) as error:
-        raise StorageError("the video that was written cannot be read back", place=str(path)) from error
+        message = "the video that was written cannot be read back"
+        raise StorageError(message, hint=_ANOTHER, place=str(path)) from error
     return int(pictures or 0), float(seconds or math.nan)
 
 
@@ -242,7 +245,7 @@ def preview_gif(path: Path) -> bytes:
     with _ffmpeg_missing():
         done = subprocess.run([*command, "-f", "gif", "pipe:1"], stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode != 0:
-        raise StorageError("ffmpeg could not make a preview of the video", place=str(path))
+        raise StorageError("ffmpeg could not make a preview of the video", hint=_ANOTHER, place=str(path))
     return done.stdout
 
 

@@ -72,9 +72,9 @@ def unknown_key(path: Path, known: Collection[str]) -> Finding:
     shown = shortened(name, _LONGEST_NAME)
     names = sorted({*known, "extends"} if len(path) == 1 else known)
     near = suggestion(name, names) if len(name) <= _LONGEST_NAME else None
-    near = (elsewhere(".".join(map(str, path[:-1])), name) if len(path) <= 2 else None) or near
+    home = elsewhere(".".join(map(str, path[:-1])), name) if len(path) <= 2 else None
     where = f" in [{dotted(path[:-1])}]" if len(path) > 1 else ""
-    return Finding(path, f"unknown key '{shown}'{where}", near or f"there are: {', '.join(names)}", at_key=True)
+    return Finding(path, f"unknown key '{shown}'{where}", home or near or f"there are: {', '.join(names)}", at_key=True)
 
 
 def _spot(location: tuple[int | str, ...], table: dict[str, Any], schema: Schema) -> _Spot:
@@ -115,12 +115,18 @@ def _finding(details: ErrorDetails, spot: _Spot, table: Path) -> Finding:
     if problem == "missing" and spot.value is None:
         return Finding(path, f"{dotted(path)!r} is missing", _missing_hint(spot.schema), at_key=True)
     if problem in ("value_error", "assertion_error"):
-        return Finding(path, str(details.get("ctx", {}).get("error", details["msg"])))
+        return Finding(path, str(details.get("ctx", {}).get("error", details["msg"])), _explain_hint(path))
     if problem == "string_pattern_mismatch":
         description = spot.schema.get("description", f"it has to match {spot.schema.get('pattern')}")
         return Finding(path, f"{got(spot.value)} is not a valid {path[-1]}", description)
-    hint = _value_hint(spot) or _default_hint(spot.schema)
+    hint = _value_hint(spot) or _default_hint(spot.schema) or _explain_hint(path)
     return Finding(path, f"expected {expected(spot.schema)}, got {got(spot.value)}", hint)
+
+
+def _explain_hint(path: Path) -> str:
+    """Return where the setting at `path`, or what is above it, is explained."""
+    named = path[:1] if len(path) < 2 or isinstance(path[1], int) else path[:2]
+    return f"`rl2 explain {dotted(named)}` says what it takes"
 
 
 def _missing_hint(schema: Schema) -> str:

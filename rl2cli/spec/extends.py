@@ -29,6 +29,7 @@ DESCRIPTION = (
 )
 MAX_FILES = 16
 _WHOLE = "resolved.toml"
+_AS_IN = 'as in: extends = "base.toml"'
 _NOT_TAKEN = {KEY, "name"}
 """Keys that are about the file they stand in: what extends a spec is another run, called like its own file."""
 
@@ -46,7 +47,9 @@ def with_bases(own: Layer, data: dict[str, Any], file: Path) -> tuple[dict[str, 
         if base in files:
             raise _ring(chain, chain[files.index(base)].source.name)
         if len(chain) == MAX_FILES:
-            raise _refused(chain[-1].source, f"more than {MAX_FILES} files extend each other")
+            raise _refused(
+                chain[-1].source, f"more than {MAX_FILES} files extend each other", "put some of them together"
+            )
         name = str(base) if shipped else _shown(chain[-1], parts[-1][KEY])
         chain.append(Layer(Source(name, read_spec(base)), shipped, left_out=_NOT_TAKEN))
         parts.append(parse_source(chain[-1].source))
@@ -59,24 +62,25 @@ def with_bases(own: Layer, data: dict[str, Any], file: Path) -> tuple[dict[str, 
 def _base(source: Source, value: object, file: Path) -> tuple[Path, bool]:
     """Return the file that `extends = value` in `file` means, and whether it is a shipped one."""
     if file.name == _WHOLE:
-        raise _refused(source, "a run's resolved.toml has every setting, so it extends nothing", at_key=True)
+        message = "a run's resolved.toml has every setting, so it extends nothing"
+        raise _refused(source, message, "remove the line", at_key=True)
     if not isinstance(value, str) or not value.strip():
-        raise _refused(source, f"expected the path of another spec, got {got(value)}", 'as in: extends = "base.toml"')
+        raise _refused(source, f"expected the path of another spec, got {got(value)}", _AS_IN)
     try:
         found = (file.parent / value).resolve()
         if found.is_file():
             return found, False
     except (OSError, ValueError, RuntimeError):  # no path at all, or links that lead in a circle
-        raise _refused(source, "this is not the path of a file") from None
+        raise _refused(source, "this is not the path of a file", _AS_IN) from None
     shipped = shipped_of_name(Path(value))
     if shipped is not None:
         return shipped, True
     if found.exists():
-        raise _refused(source, f"{value!r} is no file")
+        raise _refused(source, f"{value!r} is no file", _AS_IN)
     beside = [os.path.relpath(path, file.parent) for path in specs_in(found.parent) if path != file]
-    near = suggestion(value, beside)
-    near = near or suggestion(value, shipped_specs()) or f"it is looked for from the folder of this file, {file.parent}"
-    raise _refused(source, f"there is no file {value!r}", near)
+    near = suggestion(value, beside) or suggestion(value, shipped_specs())
+    looked_for = f"it is looked for from the folder of this file, {file.parent}"
+    raise _refused(source, f"there is no file {value!r}", near or looked_for)
 
 
 def _shown(layer: Layer, value: str) -> str:
@@ -84,7 +88,7 @@ def _shown(layer: Layer, value: str) -> str:
     return os.path.normpath(os.path.join(os.path.dirname(layer.source.name), value))
 
 
-def _refused(source: Source, message: str, hint: str | None = None, *, at_key: bool = False) -> SpecError:
+def _refused(source: Source, message: str, hint: str, *, at_key: bool = False) -> SpecError:
     return SpecError([source.place(Finding((KEY,), message, hint, at_key))])
 
 

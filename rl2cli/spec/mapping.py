@@ -24,7 +24,7 @@ def plain_table(mapping: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in mapping.items():
         if value is not None:
             table[str(name)] = _plain(value, (str(name),), problems)
-    problems = problems or [Problem(item.message, key=dotted(item.path)) for item in unusable_values(table)]
+    problems = problems or [Problem(item.message, item.hint, key=dotted(item.path)) for item in unusable_values(table)]
     if problems:
         raise SpecError(problems)
     return table
@@ -32,14 +32,16 @@ def plain_table(mapping: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(value: Any, path: Path, problems: list[Problem]) -> Any:
     if len(path) > 3 * MAX_DEPTH:
-        problems.append(Problem("more tables inside each other than a run spec may have", key=dotted(path[:3])))
+        hint = "no setting needs so many: does the mapping hold itself?"
+        problems.append(Problem("more tables inside each other than a run spec may have", hint, key=dotted(path[:3])))
         return None
     if isinstance(value, Mapping):
         return {str(key): _plain(item, (*path, str(key)), problems) for key, item in value.items() if item is not None}
     if isinstance(value, (list, tuple)):
         return [_plain(item, (*path, index), problems) for index, item in enumerate(value)]
     if type(value) not in _PLAIN or (isinstance(value, str) and not _is_text(value)):
-        problems.append(Problem(f"a run spec has no values of type {type(value).__name__}", key=dotted(path)))
+        hint = "it has bool, int, float, str that is Unicode, and lists and mappings of these"
+        problems.append(Problem(f"a run spec has no values of type {type(value).__name__}", hint, key=dotted(path)))
     return value
 
 

@@ -86,6 +86,6 @@ def _with_quoting_hint(error: SpecError, key: str, value: str) -> SpecError:
     quoted = f"'{known}'" if known.startswith('"') else known
     start = (found.source or "").index("=") + 2
     message = f"{value!r} is not a TOML value"
-    hint = f"text needs quotes, and the shell takes away one pair: --set {key}={quoted}"
-    hint = hint if known.startswith('"') else f"write --set {key}={known}"
+    quotes = f"text needs quotes, and the shell takes away one pair: --set {key}={quoted}"
+    hint = quotes if known.startswith('"') else f"write --set {key}={known}"
     return SpecError([Problem(message, hint, found.file, key, None, start, len(found.source or "") + 1, found.source)])

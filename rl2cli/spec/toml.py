@@ -74,7 +74,7 @@ def parse_source(source: Source) -> dict[str, Any]:
             [source.problem(_syntax_message(error.msg), hint=_syntax_hint(source, error), span=span)]
         ) from None
     except (ValueError, RecursionError, MemoryError) as error:
-        raise SpecError([source.problem(f"this is not TOML that rl2 can read: {error}")]) from None
+        raise SpecError([source.problem(f"this is not TOML that rl2 can read: {error}", hint=_FORMS)]) from None
     findings = list(unusable_values(data))
     if findings:
         shown = sorted((source.place(finding) for finding in findings[:MAX_PROBLEMS]), key=lambda p: p.line or 0)
@@ -91,19 +91,23 @@ def unusable_values(data: dict[str, Any]) -> Iterator[Finding]:
             stack += [((*path, name), item) for name, item in value.items()]
         elif isinstance(value, list):
             stack += [((*path, index), item) for index, item in enumerate(value)]
-        elif (message := _unusable(value)) is not None:
-            yield Finding(path, message)
+        elif (finding := _unusable(path, value)) is not None:
+            yield finding
 
 
-def _unusable(value: Any) -> str | None:
-    """Return what is wrong with one value, or None."""
+def _unusable(path: Path, value: Any) -> Finding | None:
+    """Return what is wrong with the value at `path`, or None."""
     if isinstance(value, (bool, str)):
         return None
     if isinstance(value, int):
-        return None if -(2**63) <= value < 2**63 else "this integer does not fit 64 bits"
+        if -(2**63) <= value < 2**63:
+            return None
+        return Finding(path, "this integer does not fit 64 bits", "the largest is 2^63 - 1: is a digit too many there?")
     if isinstance(value, float):
-        return None if math.isfinite(value) else f"expected a finite number, got {value}"
-    return "no setting of rl2 takes a date or a time; put it in quotes if a text is meant"
+        if math.isfinite(value):
+            return None
+        return Finding(path, f"expected a finite number, got {value}", "left out, the setting has its default")
+    return Finding(path, "no setting of rl2 takes a date or a time", "put it in quotes if a text is meant")
 
 
 def _refuse_excess(source: Source) -> None:
@@ -134,7 +138,8 @@ def _is_number(text: str) -> bool:
 def _excess(source: Source, token: re.Match[str], message: str) -> SpecError:
     line = source.text.count("\n", 0, token.start()) + 1
     column = token.start() - source.text.rfind("\n", 0, token.start())
-    return SpecError([source.problem(message, span=Span(line, column, column + len(token[0])))])
+    hint = "no setting needs as much; is this the right file?"
+    return SpecError([source.problem(message, hint=hint, span=Span(line, column, column + len(token[0])))])
 
 
 def _not_utf8(content: bytes, offset: int, source_name: str) -> Problem:

@@ -68,7 +68,7 @@ class CheckpointStore:
             TypeError: the state holds something that cannot be saved; the message says where.
         """
         if self.read_only:
-            raise StorageError("these checkpoints were opened for reading only")
+            raise StorageError("these checkpoints were opened for reading only", hint="open them without read_only")
         self.wait()
         snapshot = Snapshot.take(frames, state, metadata)
         if best:
@@ -131,7 +131,10 @@ class CheckpointStore:
             if checkpoint is not None:
                 return checkpoint
         message = "; ".join(["the run has no checkpoint that can be loaded", *notes])
-        raise NoCheckpointError(message, place=str(self._folder.path))
+        run = self._folder.path.parent
+        anew = f"if the run goes on, wait for its first; else train it anew: rl2 train {run / 'resolved.toml'}"
+        hint = f"`rl2 doctor {run}` says what is there" if notes else anew
+        raise NoCheckpointError(message, hint=hint, place=str(self._folder.path))
 
     def best(self, *, segments: bool = True) -> Checkpoint:
         """Load the checkpoint with the best evaluation, or the newest valid one where there is none (see its notes).
@@ -165,7 +168,7 @@ class CheckpointStore:
         others = ", ".join(str(other) for other in present if other != frames)
         raise NoCheckpointError(
             "; ".join([f"no checkpoint of frame {frames} can be loaded", *notes]),
-            hint=f"there are checkpoints of {others}" if others else None,
+            hint=f"there are checkpoints of {others}" if others else "there are no others",
             place=str(self._folder.path),
         )
 

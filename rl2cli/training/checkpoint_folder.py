@@ -115,7 +115,11 @@ class CheckpointFolder:
             try:
                 return parse_tensors(stamp.read(path))
             except DamagedError as error:
-                raise StorageError(f"a segment changed after it was checked: {error}", place=str(path)) from error
+                raise StorageError(
+                    f"a segment changed after it was checked: {error}",
+                    hint=f"something else writes there; `rl2 doctor {self.path.parent}` says what is still good",
+                    place=str(path),
+                ) from error
 
     def _best_file(self) -> BestRecord | None:
         try:

@@ -48,7 +48,8 @@ class CheckpointWriter:
         with explained("opening the checkpoints"):
             for folder in (self.folder.path, segments):
                 if folder.is_symlink():
-                    raise StorageError("checkpoints are not written through a link", place=str(folder))
+                    hint = "put the folder itself in its place"
+                    raise StorageError("checkpoints are not written through a link", hint=hint, place=str(folder))
                 make_folder(folder)
                 for name in os.listdir(folder):
                     if name.startswith(_SUPERSEDED):
@@ -130,7 +131,11 @@ class CheckpointWriter:
             if path.is_file() and not path.is_symlink():
                 return Stamp(path.stat().st_size, segment.sha256)
         if segment.tensors is None:
-            raise StorageError("a segment is not on the disk any more", place=f"{SEGMENTS_FOLDER}/{segment.sha256}")
+            raise StorageError(
+                "a segment is not on the disk any more",
+                hint=f"something removed it; `rl2 doctor {self.folder.path.parent}` says which checkpoints are whole",
+                place=f"{SEGMENTS_FOLDER}/{segment.sha256}",
+            )
         content = pack_tensors(segment.tensors)
         stamp = Stamp.of(content)
         self._write_segment_file(self.folder.segment(stamp.sha256), content)

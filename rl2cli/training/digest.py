@@ -57,7 +57,9 @@ def digest_of(checkpoint: Checkpoint, metrics: Path) -> Digest:
         hashes = _hash_parts(checkpoint, metrics)
     except (ValueError, TypeError) as error:
         raise NoCheckpointError(
-            f"the checkpoint is none that rl2 wrote: {error}", place=str(checkpoint.path)
+            f"the checkpoint is none that rl2 wrote: {error}",
+            hint="name the folder of another checkpoint: `rl2 show RUN` lists them",
+            place=str(checkpoint.path),
         ) from error
     whole = hashlib.sha256("".join(f"{name} {value}\n" for name, value in hashes.items()).encode())
     return Digest(checkpoint.frames, whole.hexdigest(), hashes)

@@ -14,7 +14,7 @@ from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.errors import EnvironmentFault, NonFiniteError
 from rl2cli.keys import ACTION, ACTION_MASK, map_observation
 from rl2cli.reporting.progress import Evaluation
-from rl2cli.training.finite import check_observation
+from rl2cli.training.finite import ENVIRONMENT_HINT, check_observation
 from rl2cli.training.seeding import environment_seeds, make_generator
 from rl2cli.training.signals import StopRequest
 
@@ -88,7 +88,9 @@ def play_episodes(
         check_observation(step.final_observation, "in an evaluation")
         for n in (step.terminated | step.truncated).nonzero().flatten().tolist():
             if not math.isfinite(returns[n]):
-                raise NonFiniteError(f"environment {n} returned a reward that is not finite, in an evaluation")
+                raise NonFiniteError(
+                    f"environment {n} returned a reward that is not finite, in an evaluation", hint=ENVIRONMENT_HINT
+                )
             if len(finished[n]) < quota[n]:
                 finished[n].append((returns[n], lengths[n]))
                 remaining -= 1

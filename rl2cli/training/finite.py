@@ -14,6 +14,7 @@ from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormali
 from rl2cli.errors import NonFiniteError
 from rl2cli.keys import Observation
 
+ENVIRONMENT_HINT = "check the environment's arithmetic; the last checkpoint is good"
 _SHARE = 0.001
 """Share of the time that looking at the weights after updates may take."""
 _KEPT_FINITE = (ObservationNormalizer, RewardNormalizer, RunningMoments)
@@ -51,7 +52,7 @@ def check_observation(observation: Observation, when: str) -> None:
         if leaf.is_floating_point() and not is_finite(leaf):
             raise NonFiniteError(
                 f"environment {first_not_finite(leaf)[0]} returned an observation that is not finite, {when}",
-                hint="check the environment's arithmetic; the last checkpoint is good",
+                hint=ENVIRONMENT_HINT,
             )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from rl2cli.envs.advice import BROKEN
 from rl2cli.envs.base import Step
 from rl2cli.errors import EnvironmentFault, NonFiniteError
 from rl2cli.keys import (
@@ -26,7 +27,7 @@ from rl2cli.keys import (
     map_observation,
 )
 from rl2cli.spaces import allocate
-from rl2cli.training.finite import first_not_finite, is_finite, leaves
+from rl2cli.training.finite import ENVIRONMENT_HINT, first_not_finite, is_finite, leaves
 
 
 class Rollout:
@@ -238,14 +239,16 @@ class Rollout:
         frames += int(self.valid[:t].sum())
         return NonFiniteError(
             f"environment {n} returned {_article(name)} {name} that is not finite, after {frames:,} frames of the run",
-            hint="check the environment's arithmetic; the last checkpoint is good",
+            hint=ENVIRONMENT_HINT,
         )
 
     def _final_observation(self, final_index: torch.Tensor) -> Observation:
         if not len(final_index):
             return self._no_final
         if not self._finals:
-            raise EnvironmentFault("an episode ended, and its last observation is missing: final_observation is None")
+            raise EnvironmentFault(
+                "an episode ended, and its last observation is missing: final_observation is None", hint=BROKEN
+            )
         times = torch.tensor([t for t, _ in self._finals], device=self.device)
         position = torch.searchsorted(times, final_index[:, 0].contiguous())
 

@@ -99,8 +99,10 @@ class _Buffer:
             hint = "free some space"
         else:
             hint = f"{self.option} = {_rounded_down(fits):_} fits"
-        message = f"a replay buffer of {self.frames:,} frames takes {in_words(needed)}"
-        message = f"{message}, and {in_words(free)} of {where} are free"
+        message = (
+            f"a replay buffer of {self.frames:,} frames takes {in_words(needed)}, "
+            f"and {in_words(free)} of {where} are free"
+        )
         return UsageError(message, hint=hint, place=f"algorithm.{self.option}")
 
 

@@ -22,6 +22,7 @@ LOCK_FILE = ".lock"
 HOLDER_FILE = ".lock-holder"
 GROUP_FILE = "seeds.json"
 """Marks a folder with a run for each of several seeds."""
+_NEW = "name a new or empty folder"
 _JSON_LIMIT = 16 * 2**20
 _STAMP = re.compile(r"(\d{8}-\d{6})-s\d+(?:-\d+)?", re.ASCII)
 _START_MARKS = ("run.json", "resolved.toml", "checkpoints")
@@ -328,13 +329,11 @@ def _require_free(path: Path) -> None:
     if is_run(path):
         raise UsageError("this folder already holds a run", hint=f"go on with it: `rl2 resume {path}`", place=str(path))
     if path.exists() and not path.is_dir():
-        raise UsageError("this is a file, not a folder for a run", place=str(path))
+        raise UsageError("this is a file, not a folder for a run", hint=_NEW, place=str(path))
     if path.is_dir():
         others = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK_FILE, HOLDER_FILE))
         if others:
-            raise UsageError(
-                f"this folder is not empty: it holds {others[0]}", hint="name a new or empty folder", place=str(path)
-            )
+            raise UsageError(f"this folder is not empty: it holds {others[0]}", hint=_NEW, place=str(path))
 
 
 def _latest_in(folder: Path, otherwise: str) -> Path:

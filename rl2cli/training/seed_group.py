@@ -88,7 +88,11 @@ class SeedGroup:
         """
         seeds = read_json(path / GROUP_FILE).get("seeds")
         if not isinstance(seeds, list) or not all(type(seed) is int and 0 <= seed < 2**63 for seed in seeds):
-            raise UsageError("this folder does not hold a group of seeds", place=str(path / GROUP_FILE))
+            raise UsageError(
+                "this folder does not hold a group of seeds",
+                hint=f"each seed's run is resumed by itself too, as in: rl2 resume {path / 's1'}",
+                place=str(path / GROUP_FILE),
+            )
         return cls(path, tuple(seeds[:MOST_SEEDS]))
 
     def run_dir(self, seed: int) -> Path:

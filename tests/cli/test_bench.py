@@ -199,7 +199,7 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
 
 
 def test_an_interpreter_without_the_peer_is_refused_with_the_pip_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="cannot run Stable-Baselines3") as caught:
+    with pytest.raises(UsageError, match="cannot run Stable-Baselines3: no-such-python cannot be started") as caught:
         find_peer("no-such-python")
     assert caught.value.hint is not None
     assert "pip install" in caught.value.hint

@@ -123,7 +123,8 @@ def test_retired_version_of_an_environment(rl2: Rl2, spec: Path) -> None:
 def test_environment_whose_package_is_missing(rl2: Rl2, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "mujoco", None)
     ended = rl2("train", spec.name, "--set", 'env.id="Ant-v5"')
-    assert ended == Ended(7, "", error("Ant-v5 needs 'mujoco', which is not installed", 'pip install "rl2cli[mujoco]"'))
+    needed = error("Ant-v5 needs 'mujoco', which is not installed", 'pip install "rl2cli[mujoco]"', "env.id")
+    assert ended == Ended(7, "", needed)
 
 
 @pytest.fixture

@@ -85,6 +85,14 @@ def test_setup_errors_keep_their_class(monkeypatch: pytest.MonkeyPatch) -> None:
         make_env_adapter(table, workers=1)
 
 
+def test_setup_errors_keep_their_hint_and_place() -> None:
+    table = {"id": "CartPole-v1", "num_envs": 1, "vectorization": "single", "kwargs": {"sutton": True}}
+    with pytest.raises(UsageError, match=r"worker 0 .* takes no keyword argument 'sutton'") as caught:
+        make_env_adapter(table, workers=1)
+    assert caught.value.place == "env.kwargs.sutton"
+    assert "sutton_barto_reward" in (caught.value.hint or "")
+
+
 def test_workers_are_planned_where_they_pay() -> None:
     def planned(env_id: str, **settings: object) -> int:
         return plan_workers(EnvSpec(options=GymnasiumOptions(id=env_id), **settings))

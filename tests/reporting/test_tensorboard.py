@@ -101,7 +101,7 @@ def test_a_disk_that_refuses_is_a_storage_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     writer = TensorBoardWriter(tmp_path / "file" / "tensorboard")
     writer.scalars(1, {RETURN: 1})
-    with pytest.raises(StorageError, match="cannot write TensorBoard files"):
+    with pytest.raises(StorageError, match="writing TensorBoard files failed"):
         writer.close()
 
 

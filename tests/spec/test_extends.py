@@ -161,8 +161,8 @@ def test_a_chain_has_an_end() -> None:
         ('"runs/cartpol.toml"', "there is no file 'runs/cartpol.toml'", "did you mean 'runs/cartpole.toml'"),
         ("3", "expected the path of another spec, got 3", 'as in: extends = "base.toml"'),
         ('""', "expected the path of another spec, got the string ''", 'as in: extends = "base.toml"'),
-        ('"."', "'.' is no file", None),
-        ('"a\\u0000"', "this is not the path of a file", None),
+        ('"."', "'.' is no file", 'as in: extends = "base.toml"'),
+        ('"a\\u0000"', "this is not the path of a file", 'as in: extends = "base.toml"'),
     ],
 )
 def test_what_cannot_be_extended(value: str, message: str, hint: str | None) -> None:

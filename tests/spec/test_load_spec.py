@@ -91,7 +91,8 @@ def test_a_missing_key_points_at_its_table() -> None:
          "expected an integer from 1 to 1_000_000, got the string '4'", "write it without quotes: 4"),
         ("env = 3", 2, "expected a table with backend, num_envs, workers, timeout, max_restarts, got 3",
          "`[env]`: the environment backend, how many environments, and the backend's own options"),
-        ("[network]\nsizes = [1, 0, 'a']\n[env]\nid = 'a'", 3, "expected an integer of at least 1, got 0", None),
+        ("[network]\nsizes = [1, 0, 'a']\n[env]\nid = 'a'", 3, "expected an integer of at least 1, got 0",
+         "`rl2 explain network.sizes` says what it takes"),
         ("[network]\nname = 'mpl'\n[env]\nid = 'a'", 3, "unknown network 'mpl'",
          "did you mean 'mlp'?; add your own: rl2 register-network mpl module:Class, "
              "or rl2cli.register_network('mpl', 'module:Class') in Python"),
@@ -182,7 +183,7 @@ def test_overrides_win_the_later_over_the_earlier_and_short_options_over_all() -
          "`rl2 explain env.id` says what it takes", "x"),
         ("evaluation.every.x=1", "expected an integer from 1 to 2^53, got a table",
          "Frames between evaluations, rounded up to the end of an iteration; a twentieth of the run", "every"),
-        ("env.num_envs=nan", "expected a finite number, got nan", None, "nan"),
+        ("env.num_envs=nan", "expected a finite number, got nan", "left out, the setting has its default", "nan"),
     ],
 )  # fmt: skip
 def test_a_wrong_override_is_shown_itself(override: str, message: str, hint: str | None, marked: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from rl2cli.envs.advice import RAISED
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.isaac import assets, camera
 from rl2cli.envs.isaac.configuration import Task, asset_files, load_task
@@ -88,7 +89,10 @@ class IsaacAdapter(BaseEnvAdapter):
             UsageError: `mask` leaves environments out.
         """
         if mask is not None and not mask.all():
-            raise UsageError("Isaac Lab's seed is one for all environments: single ones cannot be reset")
+            raise UsageError(
+                "Isaac Lab's seed is one for all environments: single ones cannot be reset",
+                hint="reset all of them, without `mask`",
+            )
         seed = None if seed is None else joint_seed(np.asarray(seed)) % 2**31
         try:
             raw, _ = self._env.reset(seed=seed)
@@ -211,7 +215,11 @@ class IsaacAdapter(BaseEnvAdapter):
     def _final_observation(self, extras: dict[str, Any]) -> Observation:
         final = extras.get("final_obs")
         if final is None:
-            raise EnvironmentFault(f"{self.options.id}: an episode ended and extras['final_obs'] is missing")
+            raise EnvironmentFault(
+                f"{self.options.id}: an episode ended and extras['final_obs'] is missing",
+                hint="an environment class of your own has to fill it in, as Isaac Lab's do with compute_final_obs",
+                place="env.id",
+            )
         return self._observation(final)
 
     def _note(self, log: dict[str, Any]) -> None:
@@ -225,7 +233,8 @@ class IsaacAdapter(BaseEnvAdapter):
 
     def _fault(self, method: str, error: Exception) -> EnvironmentFault:
         return EnvironmentFault(
-            f"{self.options.id} raised {type(error).__name__} in {method}: {error} (after {self._steps} steps)"
+            f"{self.options.id} raised {type(error).__name__} in {method}: {error} (after {self._steps} steps)",
+            hint=RAISED,
         )
 
 
@@ -238,7 +247,8 @@ def _launched(task: Task, arguments: dict[str, Any]) -> Any:
         launched = launch_simulation(task.configuration, arguments)
         launched.__enter__()
     except ValueError as error:
-        raise UsageError(f"{task.name}: {error}", place="env.physics") from error
+        hint = 'physics = "auto" under [env] takes what is installed here'
+        raise UsageError(f"{task.name}: {error}", hint=hint, place="env.physics") from error
     try:
         yield
     finally:

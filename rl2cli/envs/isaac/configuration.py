@@ -80,7 +80,11 @@ def _own_task(target: str) -> tuple[str, Any, Any]:
     require_allowed(target.partition(":")[0], f"the configuration class {target!r}")
     made = import_target(target, what="configuration class")
     if not isinstance(made, type) or not hasattr(made, "__dataclass_fields__"):
-        raise UsageError(f"{target} is no configuration class of Isaac Lab", place="env.id")
+        raise UsageError(
+            f"{target} is no configuration class of Isaac Lab",
+            hint="name a class with @configclass, derived from DirectRLEnvCfg or ManagerBasedRLEnvCfg",
+            place="env.id",
+        )
     configuration = made()
     own = getattr(configuration, "class_type", None)
     if own is None and not hasattr(configuration, "rewards"):
@@ -97,27 +101,32 @@ def _with_presets(name: str, configuration: Any, options: IsaacOptions) -> Any:
     from isaaclab_tasks.utils.hydra import collect_presets
 
     known = {preset for fields in collect_presets(configuration).values() for preset in fields}
+    there = f"there are: {', '.join(sorted(known - {'default'}))}" if known else "it has none"
     for preset in options.presets:
         if preset not in known:
             near = nearest(preset, known)
-            there = f"there are: {', '.join(sorted(known - {'default'}))}" if known else "it has none"
             hint = f"did you mean {' or '.join(map(repr, near))}?" if near else there
             raise UsageError(f"{name} has no preset {preset!r}", hint=hint, place="env.presets")
     renderer = () if options.renderer == "auto" else (_RENDERERS[options.renderer],)
     if renderer and renderer[0] not in known:
-        raise UsageError(f"{name} has no camera whose renderer can be chosen", place="env.renderer")
+        hint = 'leave renderer out: "auto" is the task\'s own'
+        raise UsageError(f"{name} has no camera whose renderer can be chosen", hint=hint, place="env.renderer")
     physics = (_PHYSICS_PRESETS[options.physics],)
     try:
         return resolve_presets(configuration, selected=(*physics, *renderer, *options.presets)) or configuration
     except ValueError as error:
-        raise UsageError(f"{name}: {error}", place="env.presets") from error
+        raise UsageError(f"{name}: {error}", hint=f"other presets, or none; {there}", place="env.presets") from error
 
 
 def _require_single_agent(name: str, configuration: Any) -> None:
     if hasattr(configuration, "possible_agents"):
-        raise UsageError(f"{name} has several agents: rl2 trains one", place="env.id")
+        raise UsageError(f"{name} has several agents: rl2 trains one", hint="choose a task of one", place="env.id")
     if not hasattr(configuration, "sim") or not hasattr(configuration, "scene"):
-        raise UsageError(f"{name} has no `sim` and `scene`: it configures no environment", place="env.id")
+        raise UsageError(
+            f"{name} has no `sim` and `scene`: it configures no environment",
+            hint="name the environment's own configuration class, not a part of it",
+            place="env.id",
+        )
 
 
 def _files(part: Any, seen: set[int]) -> Iterator[str]:

@@ -8,11 +8,14 @@ from enum import Enum
 from typing import Any
 
 from rl2cli.errors import UsageError, nearest
+from rl2cli.text import shortened
 
 _PLAIN = (bool, int, float, str)
+_LONGEST_SHOWN = 100
 _CODE_FILES = (".pt", ".pth", ".jit", ".pkl", ".pickle", ".py", ".so", ".dll")
 """What runs code when it is loaded."""
 _CODE_KEYS = ("func", "class_type", "entry_point")
+_OWN_CLASS = 'set it in a configuration class of your own, and name that: id = "module:ConfigurationClass"'
 
 
 def apply_overrides(configuration: Any, table: Mapping[str, Any], path: str = "env.config") -> None:
@@ -62,7 +65,7 @@ def _fitting(current: Any, value: Any, annotation: str, place: str) -> Any:
     key = place.rpartition(".")[2]
     holds_code = callable(current) or (type(current) not in (*_PLAIN, type(None)) and isinstance(current, str))
     if holds_code or key in _CODE_KEYS or (key.endswith("_type") and current is None):
-        raise UsageError(f"{key} is code, which a spec cannot set", hint="write a configuration class", place=place)
+        raise UsageError(f"{key} is code, which a spec cannot set", hint=_OWN_CLASS, place=place)
     _require_data(value, annotation, current, place)
     if isinstance(current, Enum):
         return _member(type(current), value, place)
@@ -75,8 +78,14 @@ def _fitting(current: Any, value: Any, annotation: str, place: str) -> Any:
     else:
         fits = current is None or (isinstance(value, type(current)) and not _is_part(current))
     if not fits:
-        raise UsageError(f"{key} is {_kind(current)}, not {_kind(value)}", place=place)
+        raise UsageError(f"{key} is {_kind(current)}, not {_kind(value)}", hint=_current_hint(current), place=place)
     return value
+
+
+def _current_hint(current: Any) -> str:
+    if _is_part(current):
+        return f"write a table with what is in it: {', '.join(keys_of(current))}"
+    return f"the task has {shortened(repr(current), _LONGEST_SHOWN)} there"
 
 
 def _require_data(value: Any, annotation: str, current: Any, place: str) -> None:
@@ -86,13 +95,17 @@ def _require_data(value: Any, annotation: str, current: Any, place: str) -> None
             _require_data(each, "", "", place)
         return
     if not isinstance(value, _PLAIN):
-        raise UsageError("a setting is a number, a string, a boolean or a list of them", place=place)
+        raise UsageError(
+            "a setting is a number, a string, a boolean or a list of them",
+            hint="a table can be written only where the configuration has a part of that name",
+            place=place,
+        )
     if not isinstance(value, str):
         return
     could_be = "Callable" in annotation or "type[" in annotation
     looks_like = value.lstrip().startswith("lambda") or (current is None and ":" in value and "://" not in value)
     if could_be or looks_like or value.lower().endswith(_CODE_FILES):
-        raise UsageError(f"{value!r} would be run as code, which a spec cannot set", place=place)
+        raise UsageError(f"{value!r} would be run as code, which a spec cannot set", hint=_OWN_CLASS, place=place)
 
 
 def _member(kind: type[Enum], value: Any, place: str) -> Enum:

@@ -12,6 +12,7 @@ import psutil
 import torch
 from gymnasium import spaces
 
+from rl2cli.envs.advice import NOT_RESTORED
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.omniverse.engine import Engine
 from rl2cli.envs.omniverse.options import CameraOptions, OmniverseOptions
@@ -133,7 +134,7 @@ class OmniverseAdapter(BaseEnvAdapter):
     def render(self) -> np.ndarray:
         """Return a picture of the first environment; after the end of its episode, its last."""
         if self._view is None:
-            raise UsageError("this environment was not made to draw")
+            raise UsageError("this environment was not made to draw", hint='make it with render_mode = "rgb_array"')
         return self._picture() if self._shot is None else self._shot
 
     def _picture(self) -> np.ndarray:
@@ -167,13 +168,13 @@ class OmniverseAdapter(BaseEnvAdapter):
                 self._sight.look(begun)
             _, done = self._advance(actions[index])
             if done is not None and bool((done & (lengths >= longest - index)).any()):
-                raise EnvironmentFault("an episode ended early when it was replayed")
+                raise EnvironmentFault("an episode ended early when it was replayed", hint=NOT_RESTORED)
             if index >= pictures:
                 self._sight.look()
         begun = self._begin(lengths == 0)
         self._sight.look(torch.zeros(0, dtype=torch.int64, device=self.device) if begun is None else begun)
         if not torch.equal(self._sight.numbers.cpu(), torch.as_tensor(np.asarray(state["observation"]))):
-            raise EnvironmentFault("PhysX, given the same actions again, came to other observations")
+            raise EnvironmentFault("PhysX, given the same actions again, came to other observations", hint=NOT_RESTORED)
         return self._sight.observation, {}
 
     def close(self) -> None:
@@ -190,7 +191,10 @@ class OmniverseAdapter(BaseEnvAdapter):
         try:
             self._engine.step(options.dt, options.decimation)
         except Exception as error:
-            raise EnvironmentFault(f"the simulator raised {type(error).__name__}: {error}") from error
+            raise EnvironmentFault(
+                f"the simulator raised {type(error).__name__}: {error}",
+                hint="where the physics has failed, a smaller dt or smaller efforts help; --debug shows the traceback",
+            ) from error
         world.changed()
         world.episode_step += 1
         task.terminate(world.terminated)
@@ -237,7 +241,11 @@ def _authored(scene: str) -> Path | None:
     require_allowed(module, f"the scene {scene!r}")
     file = import_target(scene, what="scene")()
     if not isinstance(file, str | Path):
-        raise UsageError(f"{scene} should return the path of a USD file, not {type(file).__name__}", place="env.scene")
+        raise UsageError(
+            f"{scene} should return the path of a USD file, not {type(file).__name__}",
+            hint="let it write the file and return its path, a str or a Path",
+            place="env.scene",
+        )
     return Path(file)
 
 

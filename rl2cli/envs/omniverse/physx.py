@@ -39,7 +39,10 @@ class PhysXEngine(Engine):
         self, scene: Scene, *, num_envs: int, spacing: float, ground: bool, friction: float, device: torch.device
     ) -> None:
         if PhysXEngine._open is not None:
-            raise EnvironmentFault("PhysX has one scene in a process, and this process has one already")
+            raise EnvironmentFault(
+                "PhysX has one scene in a process, and this process has one already",
+                hint="close it first; `make_env_adapter` gives a further one a process of its own",
+            )
         self.num_envs, self.device = num_envs, device
         self._bindings: dict[Quantity, Any] = {}
         self._physx: Any = None
@@ -123,7 +126,11 @@ class PhysXEngine(Engine):
     def _describe(self) -> None:
         joints = self._binding(Quantity.JOINT_POSITION)
         if joints.count != self.num_envs:
-            raise EnvironmentFault(f"PhysX found {joints.count} articulations in {self.num_envs} environments")
+            raise EnvironmentFault(
+                f"PhysX found {joints.count} articulations in {self.num_envs} environments",
+                hint="every environment is to have the one that articulation under [env] names",
+                place="env.articulation",
+            )
         self.joint_names, self.body_names = tuple(joints.dof_names), tuple(joints.body_names)
         self.is_fixed = bool(joints.is_fixed_base)
 

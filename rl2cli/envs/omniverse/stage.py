@@ -82,7 +82,11 @@ def open_stage(file: Path) -> Any:
         with quiet():
             return Usd.Stage.Open(str(file))
     except Tf.ErrorException as error:
-        raise UsageError(f"{file} cannot be read as a USD file: {_first_line(error)}", place="env.scene") from error
+        raise UsageError(
+            f"{file} cannot be read as a USD file: {_first_line(error)}",
+            hint="is it a whole .usd, .usda, .usdc or .usdz file?",
+            place="env.scene",
+        ) from error
 
 
 def write_wrapper(scene: Scene, target: Path, *, ground: bool, friction: float) -> None:

@@ -24,6 +24,8 @@ _TARGETS = {
     "velocity": Quantity.JOINT_VELOCITY_TARGET,
 }
 
+_TERM_HINT = "it is called once for all environments; what a World has is [N, …] too"
+
 
 class Task:
     """Actions, observations, rewards, ends and beginnings of N environments.
@@ -167,7 +169,11 @@ def _actuators(actions: list[ActionOptions], groups: list[list[int]], engine: En
         twice = taken.intersection(group)
         if twice:
             names = ", ".join(engine.joint_names[joint] for joint in sorted(twice))
-            raise UsageError(f"two [[env.actions]] move the joint {names}", place=f"env.actions.{index}.joints")
+            raise UsageError(
+                f"two [[env.actions]] move the joint {names}",
+                hint="leave it to one of them: `joints` takes names and patterns",
+                place=f"env.actions.{index}.joints",
+            )
         taken.update(group)
         columns = list(range(start, start + len(group)))
         start += len(group)
@@ -203,7 +209,9 @@ def _require_movable(options: OmniverseOptions, engine: Engine) -> None:
     for index, term in enumerate(options.resets):
         if engine.is_fixed and term.term.startswith("root_"):
             raise UsageError(
-                f"{term.term!r} moves the root, which the scene holds in place", place=f"env.resets.{index}.term"
+                f"{term.term!r} moves the root, which the scene holds in place",
+                hint="leave it out; joint_position and joint_velocity let such a scene begin elsewhere",
+                place=f"env.resets.{index}.term",
             )
 
 
@@ -212,12 +220,18 @@ def _called(read: Callable[[World], torch.Tensor], world: World, place: str) -> 
         values = read(world)
     except Exception as error:
         name = read.func.__name__ if isinstance(read, functools.partial) else place
-        raise EnvironmentFault(f"the term {name} raised {type(error).__name__}: {error}", place=place) from error
+        raise EnvironmentFault(
+            f"the term {name} raised {type(error).__name__}: {error}",
+            hint="mend the function; --debug shows the whole traceback",
+            place=place,
+        ) from error
     if not isinstance(values, torch.Tensor):
-        raise EnvironmentFault(f"a term should return a tensor, not {type(values).__name__}", place=place)
+        raise EnvironmentFault(
+            f"a term should return a tensor, not {type(values).__name__}", hint=_TERM_HINT, place=place
+        )
     return values
 
 
 def _misshapen(place: str, values: torch.Tensor, wanted: str) -> EnvironmentFault:
     got = f"{list(values.shape)} {str(values.dtype).removeprefix('torch.')}"
-    return EnvironmentFault(f"a term should return {wanted}, not {got}", place=place)
+    return EnvironmentFault(f"a term should return {wanted}, not {got}", hint=_TERM_HINT, place=place)
