@@ -8,6 +8,7 @@ where, and what would be right?
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -46,6 +47,7 @@ class Message(NamedTuple):
         return "\n".join(lines)
 
 
+@functools.cache
 def messages() -> list[Message]:
     """Return all of them, in the order of files and lines."""
     trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}

@@ -259,6 +259,7 @@ def test_memory_is_that_of_the_buffer() -> None:
     assert dqn.memory_bytes == dqn.learner.buffer.memory_bytes >= 10_000 * 4 * 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"double": False, "dueling": True, "n_step": 2, "prioritized": True}])
 def test_it_finds_the_values_of_a_chain(tmp_path: Path, options: dict[str, Any]) -> None:
     spec = {

@@ -37,6 +37,7 @@ def test_options_that_are_wrong_or_have_no_effect(rl2: Rl2, arguments: list[str]
     assert ended.stderr.startswith(f"error: {message}")
 
 
+@pytest.mark.slow
 def test_a_video(rl2: Rl2, trained: Trained, tmp_path: Path) -> None:
     ended = rl2("infer", trained[0], "--record-video", "--out", "new/clip.gif", "--json", "--seed", "7")
     assert (ended.code, ended.stderr) == (0, "")

@@ -92,6 +92,7 @@ def keep(project: Path) -> None:
     edit.keep(Registration("adapter", "sim", "sim:Sim", project / "rl2.toml", project))
 
 
+@pytest.mark.slow
 def test_what_works_is_kept_and_known_below_the_folder(
     rl2: Rl2, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

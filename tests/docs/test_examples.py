@@ -79,6 +79,7 @@ def test_guide_examples_run(name: str, in_folder: Path) -> None:
     run_file(name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in scripts("README") if name.startswith("my_")])
 def test_readme_plugins_run(name: str, in_folder: Path) -> None:
     run_file(name)

@@ -93,6 +93,7 @@ def test_a_restore_that_is_not_exact_is_refused(make: Make) -> None:
         env.set_state(state)
 
 
+@pytest.mark.slow
 def test_long_logs_are_trimmed(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("rl2cli.envs.atari._TRIM", 8)
     monkeypatch.setattr("rl2cli.envs.atari.SERIES_STEPS", 20)  # so every second episode of 15 steps has a new seed

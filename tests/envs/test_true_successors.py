@@ -18,7 +18,9 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow) if form == "workers" else form for form in FORMS]
+)
 def test_successor_is_the_last_observation_at_an_end_and_the_next_one_elsewhere(toy: Make, form: str) -> None:
     name, workers, resume = FORMS[form]
     env = toy(name, workers=workers)

@@ -65,6 +65,7 @@ def test_a_killed_worker_is_named(toy: Make) -> None:
         next(walk(env, 1))
 
 
+@pytest.mark.slow
 def test_a_hanging_worker_is_ended() -> None:
     options = GymnasiumOptions(id="toy_environments:Hangs-v0")
     env = WorkerBatch(GymnasiumAdapter, options, num_envs=1, workers=1, time_limit=30.0)
@@ -85,6 +86,7 @@ def test_setup_errors_keep_their_class(monkeypatch: pytest.MonkeyPatch) -> None:
         make_env_adapter(table, workers=1)
 
 
+@pytest.mark.slow
 def test_setup_errors_keep_their_hint_and_place() -> None:
     table = {"id": "CartPole-v1", "num_envs": 1, "vectorization": "single", "kwargs": {"sutton": True}}
     with pytest.raises(UsageError, match=r"worker 0 .* takes no keyword argument 'sutton'") as caught:

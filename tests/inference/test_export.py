@@ -56,6 +56,7 @@ def test_every_action_space(action: str) -> None:
     export(make_policy({"name": "ppo", "normalize_observation": True}, "mlp", action, "tuple"), *FORMATS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "network", "action"), [("ppo", "mlp", "both")])
 def test_some_of_them(algorithm: str, network: str, action: str) -> None:
     content, module = export(make_policy({"name": algorithm, **SETTINGS[algorithm]}, network, action), "onnx")

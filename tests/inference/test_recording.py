@@ -64,6 +64,7 @@ def test_a_video_per_episode_beside_the_run_and_never_over_another(run: Path) ->
     assert Path(first["videos"][0]).read_bytes() == Path(again["videos"][0]).read_bytes()
 
 
+@pytest.mark.slow
 def test_it_plays_the_episodes_of_a_benchmark(tmp_path: Path) -> None:
     longer = {**SPEC, "env": {**SPEC["env"], "max_episode_steps": 100}}
     run = rl2cli.train(longer, run_dir=tmp_path / "run").run_dir
@@ -75,6 +76,7 @@ def test_it_plays_the_episodes_of_a_benchmark(tmp_path: Path) -> None:
     assert len(set(shown["returns"])) > 1
 
 
+@pytest.mark.slow
 def test_a_grid_shows_all_until_the_last_has_ended(run: Path, tmp_path: Path) -> None:
     recording = Recording(grid=Grid(2, 2), out=tmp_path / "grid.mp4", fps=10)
     shown = record(str(run), recording, stochastic=True, seed=1)

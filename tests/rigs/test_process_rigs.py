@@ -27,9 +27,8 @@ def numbers(table: str, row: str) -> list[str]:
     return line.removeprefix(row).split()
 
 
-@pytest.mark.parametrize(
-    "pair", ["dqn CartPole-v1 native", pytest.param("ppo CartPole-v1 overlapped", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", ["dqn CartPole-v1 native", "ppo CartPole-v1 overlapped"])
 def test_killed_runs_end_as_if_nothing_had_happened(tmp_path: Path, pair: str) -> None:
     kills, _, runs, identical, _ = numbers(run("kill_runs", tmp_path, "--count", "1", "--only", pair), pair)
     assert int(kills) >= 1

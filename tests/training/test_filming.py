@@ -75,6 +75,7 @@ def test_the_end_is_filmed_where_the_target_ends_the_run(tmp_path: Path) -> None
     assert filmed(run) == [256]
 
 
+@pytest.mark.slow
 def test_resume_films_nothing_twice(tmp_path: Path) -> None:
     from rl2cli.reporting.view import make_view
     from rl2cli.training.session import resume

@@ -66,11 +66,16 @@ def _interrupt_at(patch: pytest.MonkeyPatch, adapter: type[Any], count: int) -> 
 @pytest.mark.parametrize(
     ("adapter", "env_id", "tables"),
     [
-        (GymnasiumVectorAdapter, "CartPole-v1", {}),
+        pytest.param(GymnasiumVectorAdapter, "CartPole-v1", {}, marks=pytest.mark.slow),
         (GymnasiumVectorAdapter, "CartPole-v1", {"overlap": True}),
         (InProcessBatch, "LunarLander-v3", {"algorithm": {"normalize_observation": True}}),
-        (InProcessBatch, "MadeUpNested-v0", {}),
-        (GymnasiumVectorAdapter, "CartPole-v1", {"algorithm": DQN, "total_frames": 256}),
+        pytest.param(InProcessBatch, "MadeUpNested-v0", {}, marks=pytest.mark.slow),
+        pytest.param(
+            GymnasiumVectorAdapter,
+            "CartPole-v1",
+            {"algorithm": DQN, "total_frames": 256},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(AtariAdapter, "ALE/Pong-v5", PONG, marks=pytest.mark.slow),
     ],
     ids=["native", "overlapped", "in process", "nested with masks", "replay", "pong"],

@@ -123,6 +123,7 @@ def test_the_camera_beside_the_robot(isaac: Make) -> None:
     assert (picture.shape, picture.dtype, picture.max()) == ((360, 480, 3), np.uint8, 7)
 
 
+@pytest.mark.slow
 def test_further_instances_live_in_processes_of_their_own(isaac: Make) -> None:
     here, there = (isaac("Isaac-Point-Privileged", num_envs=2) for _ in range(2))
     assert isinstance(here, IsaacAdapter)
