@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -14,6 +15,10 @@ from rl2cli.plugins import lookup
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported, by the tests that need it
 
 os.environ["CXX"] = "no-compiler-in-tests"  # also in the processes they start: building takes half a minute
+
+
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as a shell's background jobs have it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)
