@@ -197,7 +197,8 @@ class Registry:
         problems = "; ".join(["", *lookup.problems()])
         how = f"add your own: rl2 register-{self.kind} {name} module:Class"
         how += f", or rl2cli.register_{self.kind}({name!r}, 'module:Class') in Python"
-        return PluginError(f"unknown {self.kind} {name!r}", hint=f"{near}; {how}{problems}")
+        near += " Or" if near.endswith("?") else ";"
+        return PluginError(f"unknown {self.kind} {name!r}", hint=f"{near} {how}{problems}")
 
     def _kept(self) -> dict[str, Entry]:
         """Return what `rl2 register` keeps, that of the project before that of the user; built-in names stay rl2's."""

@@ -94,7 +94,7 @@ def test_a_missing_key_points_at_its_table() -> None:
         ("[network]\nsizes = [1, 0, 'a']\n[env]\nid = 'a'", 3, "expected an integer of at least 1, got 0",
          "`rl2 explain network.sizes` says what it takes"),
         ("[network]\nname = 'mpl'\n[env]\nid = 'a'", 3, "unknown network 'mpl'",
-         "did you mean 'mlp'?; add your own: rl2 register-network mpl module:Class, "
+         "did you mean 'mlp'? Or add your own: rl2 register-network mpl module:Class, "
              "or rl2cli.register_network('mpl', 'module:Class') in Python"),
         ("[network]\nactivation = 'rleu'\n[env]\nid = 'a'", 3,
          "expected 'tanh' or 'relu', got the string 'rleu'", "did you mean 'relu'?"),
