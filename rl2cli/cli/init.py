@@ -35,7 +35,7 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace the file where there is one.")] = False,
 ) -> None:
     """Write a commented run spec, and beside it the schema with which editors complete and check it."""
-    from rl2cli.spec.schema import schema_text
+    from rl2cli.spec.known_schema import known_schema_text
 
     found = templates()
     if template is None:
@@ -50,7 +50,7 @@ def init(
     schema = _schema_beside(target)
     text = _adapted(source.read_text(encoding="utf-8"), target, schema.name)
     is_new = not schema.exists()
-    write_text_atomic(schema, schema_text(registered=True))
+    write_text_atomic(schema, known_schema_text())
     write_text_atomic(target, text)
     emit(str(target))
     _say_next(text, target, schema if is_new else None)

@@ -13,6 +13,6 @@ def schema() -> None:
     The options of registered plugins are in it too.
     A spec that opens with `#:schema ./schema.json` is checked against that file by Taplo and Tombi.
     """
-    from rl2cli.spec.schema import schema_text
+    from rl2cli.spec.known_schema import known_schema_text
 
-    emit(schema_text(registered=True).rstrip("\n"))
+    emit(known_schema_text().rstrip("\n"))

@@ -26,13 +26,6 @@ def test_templates_are_listed_where_none_is_given(rl2: Rl2) -> None:
     assert not list(Path().iterdir())
 
 
-@pytest.fixture(autouse=True)
-def _small_schema(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another test has the whole schema, which takes as long to make as everything else here."""
-    text = json.dumps({"title": "rl2 run spec"})
-    monkeypatch.setattr("rl2cli.spec.schema.schema_text", lambda registered: text)
-
-
 @pytest.mark.parametrize("name", templates())
 def test_every_template_is_a_valid_spec(rl2: Rl2, name: str) -> None:
     ended = rl2("init", name)
