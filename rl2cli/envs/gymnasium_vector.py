@@ -226,6 +226,8 @@ class GymnasiumVectorAdapter(BaseEnvAdapter):
 
     def _vector(self, name: str, values: Any, kinds: str) -> Any:
         """Return `values` [N] of a step, after checking that they are that."""
+        if values.__class__ is np.ndarray and values.shape == (self.num_envs,) and values.dtype.kind in kinds:
+            return values
         if np.shape(values) != (self.num_envs,):
             raise BrokenContractError(f"{name} has shape {np.shape(values)}, not ({self.num_envs},)")
         if np.asarray(values).dtype.kind not in kinds:
@@ -257,7 +259,7 @@ def _taken_apart(method: str, answer: Any, count: int) -> Any:
     if not isinstance(answer, tuple | list) or len(answer) != count:
         got = f"{len(answer)} values" if isinstance(answer, tuple | list) else type(answer).__name__
         raise BrokenContractError(f"{method} should return {count} values, got {got}")
-    if not isinstance(answer[-1], Mapping):
+    if answer[-1].__class__ is not dict and not isinstance(answer[-1], Mapping):
         raise BrokenContractError(f"info should be a dict, got {type(answer[-1]).__name__}")
     return answer
 
