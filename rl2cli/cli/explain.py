@@ -47,7 +47,7 @@ def explain(
     if spec is None and overrides:
         raise UsageError("--set changes a spec", hint=f"name one: rl2 explain {key} runs/cartpole.toml --set …")
     loaded = None if spec is None else load(spec, overrides or [], quiet=False)
-    near = _settings(loaded, only=key.partition(".")[0])
+    near = _settings(loaded, about=key)
     found = [item for item in near if item.key == key or item.key.startswith(f"{key}.")]
     if not found:
         raise _unknown(key, _settings(loaded), loaded)
@@ -56,10 +56,10 @@ def explain(
     emit_lines(line for item in found for line in _lines(item, loaded))
 
 
-def _settings(loaded: LoadedSpec | None, only: str | None = None) -> list[_Setting]:
+def _settings(loaded: LoadedSpec | None, about: str | None = None) -> list[_Setting]:
     """Return every setting; of a spec's tables for plugins, only those of the plugin that it names.
 
-    With `only`, of the tables for plugins none but that one is looked into.
+    With `about`, a key, plugins that have no such option are left out: describing one takes a while.
     """
     from rl2cli.spec import extends
     from rl2cli.spec.describe import OptionRow, option_rows
@@ -68,14 +68,17 @@ def _settings(loaded: LoadedSpec | None, only: str | None = None) -> list[_Setti
 
     known = [_Setting(extends.KEY, "", OptionRow(extends.KEY, "string", "", "", extends.DESCRIPTION), {})]
     known += [_Setting(row.name, "", row, {}) for row in option_rows(RunSpec)]
+    asked, _, option = (about or "").partition(".")
     for table, plugins in PLUGIN_TABLES.items():
-        if only not in (None, table):
+        if asked not in ("", table):
             continue
         used = None if loaded is None else getattr(loaded.spec, table)
         names = [getattr(used, plugins.name_key)] if used is not None else plugins.registry.names()
         for name in names:
             with suppress(PluginError, MissingDependencyError):  # of one that does not work, `rl2 show NAME` says why
-                known += _of_plugin(table, f'{plugins.name_key} = "{name}"', plugins.registry.options(name))
+                model = plugins.registry.options(name)
+                if not option or option.partition(".")[0] in model.model_fields:
+                    known += _of_plugin(table, f'{plugins.name_key} = "{name}"', model)
     return known
 
 
