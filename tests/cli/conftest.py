@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from command_runner import SPEC, Ended, Rl2
 
 from rl2cli import trust
+from rl2cli.checks import plugin_process
 from rl2cli.cli import main
+from rl2cli.plugins import inspection
 
 
 @pytest.fixture
@@ -25,6 +29,17 @@ def rl2(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp
         return Ended(code, printed.out, printed.err)
 
     return call
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at plugins in this process: a new one takes seconds to import torch."""
+
+    def run(task: dict[str, Any], answer: Path, *_: object) -> Any:
+        plugin_process.main(json.dumps(task))
+        return json.loads(answer.read_bytes())
+
+    monkeypatch.setattr(inspection, "_run", run)
 
 
 @pytest.fixture

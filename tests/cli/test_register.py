@@ -8,15 +8,13 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from command_runner import Rl2
 
 from rl2cli import registry
-from rl2cli.checks import plugin_process
 from rl2cli.cli.registered import register
-from rl2cli.plugins import edit, inspection
+from rl2cli.plugins import edit
 from rl2cli.plugins.kept import Registration, config_folder, user_file
 
 ADAPTER = '''\
@@ -74,17 +72,6 @@ def project(tmp_path: Path) -> Path:
     """A folder with an adapter in it."""
     (tmp_path / "sim.py").write_text(ADAPTER, encoding="utf-8")
     return tmp_path
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at plugins in this process: a new one takes seconds to import torch."""
-
-    def run(task: dict[str, Any], answer: Path, *_: object) -> Any:
-        plugin_process.main(json.dumps(task))
-        return json.loads(answer.read_bytes())
-
-    monkeypatch.setattr(inspection, "_run", run)
 
 
 def keep(project: Path) -> None:

@@ -7,7 +7,6 @@ import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +16,7 @@ from command_runner import Rl2
 from rl2cli import registry
 from rl2cli.algorithms.base import Task
 from rl2cli.algorithms.ppo import PPO
-from rl2cli.checks import plugin_process
 from rl2cli.networks.mlp import MLP
-from rl2cli.plugins import inspection
 from rl2cli.training.clock import Clock
 from rl2cli.training.collector import Collector
 
@@ -57,17 +54,6 @@ def project(tmp_path: Path) -> Path:
     for name in NAMES:
         shutil.copy(PLUGINS / f"{name}.py", tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look at plugins in this process: a new one takes seconds to import torch."""
-
-    def run(task: dict[str, Any], answer: Path, *_: object) -> Any:
-        plugin_process.main(json.dumps(task))
-        return json.loads(answer.read_bytes())
-
-    monkeypatch.setattr(inspection, "_run", run)
 
 
 def write_spec(folder: Path, name: str, text: str) -> str:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
+from rig_loader import load_rig
 
 
 @pytest.fixture(scope="module")
 def rig() -> ModuleType:
-    file = Path(__file__).parents[1] / "rigs" / "known_mistakes.py"
-    found = importlib.util.spec_from_file_location("known_mistakes", file)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules["known_mistakes"] = module  # which NamedTuple looks itself up in
-    found.loader.exec_module(module)
-    return module
+    return load_rig("known_mistakes")
 
 
 @pytest.mark.usefixtures("built_in")
