@@ -211,7 +211,7 @@ class OmniverseAdapter(BaseEnvAdapter):
         if not len(rows):
             return None
         indices = torch.from_numpy(rows).to(self.device)
-        self._task.begin(indices, self._base_seeds[rows], self._episodes[rows])
+        self._task.begin(indices, self._base_seeds, self._episodes)
         self._began[rows] = self._steps
         return indices
 

@@ -1,4 +1,4 @@
-"""How episodes begin: drawn several episodes ahead, since drawing for a few environments takes as long as for all."""
+"""How episodes begin: drawn for all environments, several episodes ahead, as drawing a few takes nearly as long."""
 
 from __future__ import annotations
 
@@ -47,29 +47,28 @@ class Starts:
 
         Args:
             rows: [K] int64.
-            base_seeds: [K] int64 of those environments.
-            episodes: [K] int64, the numbers of their episodes.
+            base_seeds: [N] int64 of all environments.
+            episodes: [N] int64, the numbers of their episodes.
         """
         numbers = rows.cpu().numpy()
-        ahead = episodes - self._first[numbers]
-        missing = (self._seeds[numbers] != base_seeds) | (ahead < 0) | (ahead >= _AHEAD)
-        if missing.any():
-            self._draw(numbers[missing], base_seeds[missing], episodes[missing])
-            ahead = episodes - self._first[numbers]
+        ahead = episodes[numbers] - self._first[numbers]
+        if ((self._seeds[numbers] != base_seeds[numbers]) | (ahead < 0) | (ahead >= _AHEAD)).any():
+            self._draw(base_seeds, episodes)
+            ahead = episodes[numbers] - self._first[numbers]
         slots = torch.from_numpy(ahead).to(self._device)
         return {quantity: self._drawn[quantity][slots, rows] for quantity in self._written}
 
-    def _draw(self, rows: Array, base_seeds: Array, episodes: Array) -> None:
-        self._seeds[rows], self._first[rows] = base_seeds, episodes
+    def _draw(self, base_seeds: Array, episodes: Array) -> None:
+        """Draw the next episodes of all environments."""
+        self._seeds[...], self._first[...] = base_seeds, episodes
         seeds, numbers = np.tile(base_seeds, _AHEAD), (np.arange(_AHEAD)[:, None] + episodes).ravel()
-        where = torch.from_numpy(rows).to(self._device)
-        position, velocity, pose, twist = (values[where].repeat(_AHEAD, 1) for values in self.home.values())
+        position, velocity, pose, twist = (values.repeat(_AHEAD, 1) for values in self.home.values())
         start = Start(position, velocity, pose, twist, _Drawer(seeds, numbers, self._device).uniform)
         for change in self._resets:
             change(start)
         parts = (start.joint_position, start.joint_velocity, start.root_pose, start.root_velocity)
         for quantity, part in zip(self.home, parts, strict=True):
-            self._drawn[quantity][:, where] = part.reshape(_AHEAD, len(rows), -1)
+            self._drawn[quantity] = part.reshape(_AHEAD, len(base_seeds), -1)
 
 
 class _Drawer:

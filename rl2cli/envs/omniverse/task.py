@@ -103,8 +103,8 @@ class Task:
 
         Args:
             rows: [K] int64.
-            base_seeds: [K] int64 of those environments.
-            episodes: [K] int64, the numbers of their episodes.
+            base_seeds: [N] int64 of all environments.
+            episodes: [N] int64, the numbers of their episodes.
         """
         short = rows.to(torch.int32)
         for quantity, values in self._starts.take(rows, base_seeds, episodes).items():
