@@ -12,7 +12,8 @@ from gymnasium import spaces
 from ppo_task import VECTOR, make_ppo, random_batch, rollout_of
 
 from rl2cli.algorithms.ppo import PPO, Batch
-from rl2cli.algorithms.ppo_options import PPOOptions, nearest_divisors
+from rl2cli.algorithms.ppo_options import PPOOptions
+from rl2cli.options import nearest_divisors
 from rl2cli.algorithms.schedules import Schedule
 from rl2cli.errors import NonFiniteError
 
