@@ -13,9 +13,9 @@ from ppo_task import VECTOR, make_ppo, random_batch, rollout_of
 
 from rl2cli.algorithms.ppo import PPO, Batch
 from rl2cli.algorithms.ppo_options import PPOOptions
-from rl2cli.options import nearest_divisors
 from rl2cli.algorithms.schedules import Schedule
 from rl2cli.errors import NonFiniteError
+from rl2cli.options import nearest_divisors
 
 DISCRETE = spaces.Discrete(2)
 SCALAR = spaces.Box(-np.inf, np.inf, (1,), np.float32)
