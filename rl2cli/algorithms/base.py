@@ -132,7 +132,7 @@ class BaseAlgorithm(nn.Module, ABC):
         """Return the tensors that `behave` changes, of the environments it acts in: noise that remembers."""
         return []
 
-    def take_frames(self, frames: int) -> None:  # noqa: B027  # optional: most algorithms act as their tensors say
+    def take_frames(self, frames: int) -> None:
         """Take over how many frames the run has, where `behave` depends on it; called on copies that collect."""
 
     def segments(self) -> list[Segment]:

@@ -182,7 +182,7 @@ class DQN(BaseAlgorithm):
     # --- state ---
 
     def acting_tensors(self) -> list[torch.Tensor]:
-        """Return the parameters of the action values and the statistics of observations; see `BaseAlgorithm.acting_tensors`."""
+        """Return what chooses actions, and the statistics of observations; see `BaseAlgorithm.acting_tensors`."""
         return [*self.values.parameters(), *self.learner.normalizer.buffers()]
 
     def take_frames(self, frames: int) -> None:

@@ -284,9 +284,9 @@ class PPO(BaseAlgorithm):
         on_cpu = reward.device.type == "cpu"
         if on_cpu:  # a loop over T of small operations is several times cheaper in numpy
             arrays = [array.numpy() for array in arrays]
-        discounts = self.options.gamma, self.options.gae_lambda
+        discounts = {"gamma": self.options.gamma, "gae_lambda": self.options.gae_lambda}
         estimate = vtrace if self.task.lag else generalized_advantage_estimation
-        advantage = estimate(*arrays, *discounts)
+        advantage = estimate(*arrays, **discounts)
         return torch.from_numpy(advantage) if on_cpu else advantage
 
     def _minibatches(self, batch: Batch) -> Iterator[Batch]:

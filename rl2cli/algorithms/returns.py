@@ -44,7 +44,7 @@ def vtrace(
     done: Array,
     ratio: Array,
     gamma: float,
-    trace_lambda: float = 1.0,
+    gae_lambda: float = 1.0,
 ) -> Array:
     """Return the advantages [T, N] of a rollout that another policy collected, by V-trace; targets are V + A.
 
@@ -64,11 +64,11 @@ def vtrace(
         done: [T, N].
         ratio: [T, N] float, probability of the action by the policy that learns over that by the one that acted.
         gamma: Discount.
-        trace_lambda: Mix of the estimates, 1 in the paper.
+        gae_lambda: Mix of the estimates, 1 in the paper.
     """
     weight = ratio.clip(None, 1.0)
     advantage: Array = weight * (reward + gamma * next_value * (1.0 - terminated) - value)
-    decay = gamma * trace_lambda * (1.0 - done) * weight
+    decay = gamma * gae_lambda * (1.0 - done) * weight
     for t in range(len(advantage) - 2, -1, -1):
         advantage[t] += decay[t] * advantage[t + 1]
     return advantage
