@@ -388,10 +388,8 @@ class Trainer:
 def _counts(workers: Sequence[WorkerRow]) -> dict[str, float]:
     if not workers:
         return {}
-    return {
-        "workers": float(sum(each.is_alive for each in workers)),
-        "restarts": float(sum(w.restarts for w in workers)),
-    }
+    alive, restarts = (sum(getattr(each, name) for each in workers) for name in ("is_alive", "restarts"))
+    return {"workers": float(alive), "restarts": float(restarts)}
 
 
 def _rank(evaluation: Evaluation) -> tuple[float, float]:

@@ -103,10 +103,9 @@ class ShardedCollector:
         now, workers = time.perf_counter(), self.scheduler.workers
         seconds, self._asked = max(now - self._asked, 1e-9), now
         frames = self.algorithm.rollout_length * self._layout.envs_per_shard
+        rates = {place: (each.rollouts - self._known[place]) * frames / seconds for place, each in workers.items()}
         rows = [
-            WorkerRow(
-                place, each.name, each.is_alive, (each.rollouts - self._known[place]) * frames / seconds, each.restarts
-            )
+            WorkerRow(place, each.name, each.is_alive, rates[place], each.restarts)
             for place, each in sorted(workers.items())
         ]
         self._known = Counter({place: each.rollouts for place, each in workers.items()})

@@ -62,6 +62,12 @@ class ShardWorker:
             told = Failure(failure.kind, message, failure.hint, failure.place)
             return Outcome(task.number, task.shard, task.iteration, failure=told)
 
+    @property
+    def progress(self) -> float:
+        """A number that changes with every step; read while another thread steps."""
+        clocks = [live.collector.clock for live in list(self._live.values())]
+        return sum(clock.environment + clock.policy for clock in clocks)
+
     def forget(self, shard: int) -> None:
         """Give up a shard that others step from now on; its environments serve the next one that comes."""
         live = self._live.pop(shard, None)

@@ -71,4 +71,5 @@ class Sharding:
         layout = self.layout
         each = f"{layout.envs_per_shard} environment{'s' if layout.envs_per_shard > 1 else ''}"
         who = "this process" if self.scale.engine == "local" else f"{self.scale.workers} workers of Ray"
-        return f"{layout.shards} shards of {each}, stepped by {who}"
+        shards = "1 shard" if layout.shards == 1 else f"{layout.shards} shards"
+        return f"{shards} of {each}, stepped by {who}"
