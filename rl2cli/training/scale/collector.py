@@ -17,7 +17,7 @@ from rl2cli.training.rollout import Rollout
 from rl2cli.training.scale.declared import DeclaredEnvironments
 from rl2cli.training.scale.engine import Engine
 from rl2cli.training.scale.scheduler import Scheduler
-from rl2cli.training.scale.task import Layout, Outcome, State, Weights
+from rl2cli.training.scale.task import Layout, Outcome, State, Weights, in_order, numbered
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
 
@@ -123,7 +123,7 @@ class ShardedCollector:
             "iteration": self._iteration,
             "frames": self._frames,
             "acting": {
-                version: {"frames": weights.frames, "tensors": list(weights.tensors)}
+                version: {"frames": weights.frames, "tensors": numbered(weights.tensors)}
                 for version, weights in kept.items()
             },
         }
@@ -133,7 +133,7 @@ class ShardedCollector:
         self._iteration, self._frames = state["iteration"], state["frames"]
         self._weights.clear()
         for version, kept in state["acting"].items():
-            weights = Weights(int(version), kept["frames"], kept["tensors"])
+            weights = Weights(int(version), kept["frames"], in_order(kept["tensors"]))
             self._weights[weights.version] = weights
             self._engine.publish(weights)
         running, shards = state["environments"], range(self._layout.shards)

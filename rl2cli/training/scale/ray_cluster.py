@@ -10,6 +10,7 @@ import secrets
 import shutil
 import signal
 import socket
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -25,6 +26,8 @@ INSTALL = 'pip install "rl2cli[ray]"'
 CONNECT_SECONDS = 5.0
 """Until an address that does not answer is given up; Ray itself waits for a minute."""
 _HOME = Path(__file__).resolve().parents[3]
+_CHANGED = ("PYTHONPATH", "PYTHONBREAKPOINT")
+"""Variables of the environment that a cluster changes besides those called `RAY_…`."""
 _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """0 has Ray use the loopback address alone, which it does anyway on Windows and macOS."""
 
@@ -60,15 +63,14 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, or end it where it is our own."""
-        import ray
-
-        with _signals_kept():
-            ray.shutdown()
-        for name in {*os.environ, *self._environment}:
-            if name.startswith(("RAY_", "PYTHONPATH")) and os.environ.get(name) != self._environment.get(name):
-                os.environ.pop(name, None)
-                if name in self._environment:
-                    os.environ[name] = self._environment[name]
+        ray = sys.modules.get("ray")
+        if ray is not None:
+            with _signals_kept():
+                ray.shutdown()
+        for name in [each for each in os.environ if each.startswith("RAY_") or each in _CHANGED]:
+            os.environ.pop(name)
+        before = {name: each for name, each in self._environment.items() if name.startswith("RAY_") or name in _CHANGED}
+        os.environ.update(before)
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
@@ -239,12 +241,26 @@ def _ray_imported(*, own: bool) -> Iterator[Any]:
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
+    _read_authentication_again()
     if own:
+        from ray._private.authentication.authentication_utils import is_token_auth_enabled
+
+        if not is_token_auth_enabled():
+            raise RuntimeError("it would ask nobody for a token")
         ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when Ray was first imported
     try:
         yield ray
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
+
+
+def _read_authentication_again() -> None:
+    """Have Ray see what the environment says of tokens now, where it was imported before."""
+    with suppress(ImportError, AttributeError):  # none of it is public; whether it took effect is checked
+        from ray._raylet import AuthenticationTokenLoader, Config
+
+        Config.initialize("")
+        AuthenticationTokenLoader.instance().reset_cache()
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from rl2cli.spec.model import RunSpec
 from rl2cli.training.build import build_algorithm
 from rl2cli.training.clock import Clock
 from rl2cli.training.collector import Collector
-from rl2cli.training.scale.task import Failure, Layout, Outcome, State, Task, Weights
+from rl2cli.training.scale.task import Failure, Layout, Outcome, State, Task, Weights, in_order, numbered
 from rl2cli.training.seeding import make_generator
 from rl2cli.training.signals import StopRequest
 
@@ -107,7 +107,7 @@ class ShardWorker:
             task.shard,
             task.iteration,
             columns,
-            _owned({**collector.get_state(), "exploration": live.exploration}),
+            _owned({**collector.get_state(), "exploration": numbered(live.exploration)}),
             clock.environment,
             clock.policy,
             clock.step_seconds,
@@ -125,7 +125,7 @@ class ShardWorker:
         collector = Collector(actor, env, Clock())
         collector.explore = make_generator(self._seed, "policy", DEVICE, task.shard)
         exploration = [torch.zeros_like(each) for each in actor.exploration_tensors()]
-        _copy(state.get("exploration") or self._unexplored, exploration)
+        _copy(in_order(state.get("exploration") or {}) or self._unexplored, exploration)
         problem = None
         if "seeds" in state:
             if state.get("explore") is not None:

@@ -43,6 +43,16 @@ def layout_of(spec: RunSpec) -> Layout:
     return Layout(num_envs, spec.scale.envs_per_worker or default_shard(num_envs))
 
 
+def numbered(tensors: list[torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Return tensors by their place, as a state has them."""
+    return {str(place): tensor for place, tensor in enumerate(tensors)}
+
+
+def in_order(tensors: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return what `numbered` was given."""
+    return [tensors[str(place)] for place in range(len(tensors))]
+
+
 @dataclass(frozen=True)
 class Weights:
     """What acts, as it was after so many updates."""
