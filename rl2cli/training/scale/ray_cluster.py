@@ -241,6 +241,7 @@ def _ray_imported(*, own: bool) -> Iterator[Any]:
     from ray._private import ray_constants
 
     before = ray_constants.ENABLE_RAY_CLUSTER
+    ray._private.worker._worker_logs_enabled = False  # else it prints on stdout what it thinks of lost workers
     _read_authentication_again()
     if own:
         from ray._private.authentication.authentication_utils import is_token_auth_enabled

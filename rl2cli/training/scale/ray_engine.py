@@ -197,8 +197,9 @@ class RayEngine:
                 self._introduced(number, place)
             elif place.beat in ready:
                 self._beaten(number, place)
-        for answer in [each for each in awaited if each in ready and each in self._running]:
-            self._answered(answer)
+        for answer in found:
+            if answer in self._running:  # and its worker was not lost meanwhile
+                self._answered(answer)
 
     def _introduced(self, number: int, place: _Place) -> None:
         try:

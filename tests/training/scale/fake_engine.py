@@ -13,7 +13,8 @@ from rl2cli.training.scale.local import _owned
 from rl2cli.training.scale.shard_worker import ShardWorker
 from rl2cli.training.scale.task import Layout, Outcome, Task, Weights
 
-FAULTS = ("killed before its task", "killed after its task", "silent", "twice")
+LOSSES = ("killed before its task", "killed after its task", "silent")
+FAULTS = (*LOSSES, "twice")
 
 
 @dataclass
@@ -33,6 +34,7 @@ class FakeEngine:
         self._workers = [_Worker(None, absent=place) for place in range(count)]  # they come one after the other
         self._weights: dict[int, Weights] = {}
         self._late: list[tuple[int, Event]] = []
+        self._losses: Counter[tuple[int, int]] = Counter()
         self.happened: Counter[str] = Counter()
 
     def publish(self, weights: Weights) -> None:
@@ -71,8 +73,12 @@ class FakeEngine:
     def _work(self, place: int) -> list[Event]:
         worker = self._workers[place]
         fault = self._dice.choice(FAULTS) if self._dice.random() * 100 < self._faults else ""
+        first = worker.tasks[0][0].shard, worker.tasks[0][0].iteration
+        if fault in LOSSES and self._losses[first] == 2:
+            fault = ""  # a third time would be no accident
         if fault:
             self.happened[fault] += 1
+            self._losses[first] += fault in LOSSES
         if fault == FAULTS[0]:
             return self._lost(place)
         task, weights = worker.tasks.popleft()
