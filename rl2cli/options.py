@@ -33,3 +33,11 @@ class Options(BaseModel):
         """Return what does not fit the size of the run: `num_envs` environments, `total_frames` frames in all."""
         del num_envs, total_frames
         return []
+
+
+def nearest_divisors(whole: int, size: int) -> list[int]:
+    """Return the divisors of `whole` next to `size`, the smaller and the larger one where there are both."""
+    divisors = {d for k in range(1, int(whole**0.5) + 1) if whole % k == 0 for d in (k, whole // k)}
+    smaller = [d for d in divisors if d < size]
+    larger = [d for d in divisors if d > size]
+    return ([max(smaller)] if smaller else []) + ([min(larger)] if larger else [])

@@ -37,6 +37,8 @@ class Task:
     has_action_mask: bool = False
     frame_stack: int = 1
     """Observations are the last so many frames along their first axis, each of which moves up by one in a step."""
+    lag: int = 0
+    """Updates that the weights which collected a rollout are behind those that learn from it, beyond `overlap`."""
 
 
 class BaseAlgorithm(nn.Module, ABC):
@@ -120,8 +122,18 @@ class BaseAlgorithm(nn.Module, ABC):
         return None
 
     def acting_tensors(self) -> list[torch.Tensor]:
-        """Return every tensor that `behave` depends on, in order; only of algorithms that `can_overlap`."""
-        return list(self.parameters())
+        """Return every tensor that `behave` depends on and leaves as it is, in order: all there are, unless overridden.
+
+        Copies of the algorithm that collect elsewhere are given their values.
+        """
+        return [*self.parameters(), *self.buffers()]
+
+    def exploration_tensors(self) -> list[torch.Tensor]:
+        """Return the tensors that `behave` changes, of the environments it acts in: noise that remembers."""
+        return []
+
+    def take_frames(self, frames: int) -> None:
+        """Take over how many frames the run has, where `behave` depends on it; called on copies that collect."""
 
     def segments(self) -> list[Segment]:
         """Return what a checkpoint keeps besides `state_dict`, in pieces that later checkpoints share, in order."""

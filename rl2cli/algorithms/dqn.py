@@ -181,6 +181,14 @@ class DQN(BaseAlgorithm):
 
     # --- state ---
 
+    def acting_tensors(self) -> list[torch.Tensor]:
+        """Return what chooses actions, and the statistics of observations; see `BaseAlgorithm.acting_tensors`."""
+        return [*self.values.parameters(), *self.learner.normalizer.buffers()]
+
+    def take_frames(self, frames: int) -> None:
+        """Know how many actions are random; see `BaseAlgorithm.take_frames`."""
+        self.learner.frames = frames
+
     def segments(self) -> list[Segment]:
         """Return the replay buffer in pieces; see `BaseAlgorithm.segments`."""
         return self.learner.buffer.segments()

@@ -86,6 +86,11 @@ class StateDependentNoise(nn.Module):
         return torch.bmm(features.unsqueeze(1), self.weight * std).squeeze(1)
 
 
+def memory_of(noise: nn.Module | None) -> list[torch.Tensor]:
+    """Return the tensors that noise goes on from, in order."""
+    return [] if noise is None else list(noise.state_dict(keep_vars=True).values())
+
+
 def _amplitudes(exponent: float, steps: int, device: torch.device) -> torch.Tensor:
     """Return the amplitude of each frequency [steps // 2 + 1] that gives unit variance in time."""
     frequencies = torch.fft.rfftfreq(steps, dtype=torch.float64).clamp_min(1.0 / steps)

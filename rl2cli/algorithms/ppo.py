@@ -21,11 +21,12 @@ from rl2cli.algorithms.distributions import make_distribution
 from rl2cli.algorithms.gradient_step import GradientStep
 from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer, cut_reward
 from rl2cli.algorithms.ppo_options import PPOOptions
-from rl2cli.algorithms.returns import explained_variance, generalized_advantage_estimation
+from rl2cli.algorithms.returns import explained_variance, generalized_advantage_estimation, vtrace
 from rl2cli.algorithms.schedules import value_at
 from rl2cli.errors import NonFiniteError
 from rl2cli.keys import (
     ACTION,
+    ACTION_LOG_PROB,
     ACTION_MASK,
     DONE,
     FINAL_INDEX,
@@ -151,13 +152,17 @@ class PPO(BaseAlgorithm):
     ) -> dict[str, torch.Tensor]:
         """Return `action` [B, *act] and what else `update` needs; see `BaseAlgorithm.act`.
 
-        That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network.
+        That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network;
+        where learning has gone on meanwhile, `action_log_prob` [B] alone, since the others will be of other weights.
         """
         features = self.policy(self._normalize(observation))
         outputs = linear(self.policy_head, features)
         if explore is None:
             return {ACTION: self.distribution.mode(outputs, action_mask), POLICY_OUTPUT: outputs}
         action = self.distribution.sample(outputs, self.log_std, explore, action_mask)
+        if self.task.lag:
+            log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, action_mask)
+            return {ACTION: action, ACTION_LOG_PROB: log_prob}
         chosen = {ACTION: action, POLICY_OUTPUT: outputs}
         return chosen if self.critic is not None else chosen | {STATE_VALUE: self.value_head(features)}
 
@@ -199,7 +204,8 @@ class PPO(BaseAlgorithm):
     def make_batch(self, trajectories: Trajectories) -> Batch:
         """Turn a rollout into rows to learn from: values, old log-probabilities, advantages and value targets.
 
-        Everything is computed with the weights and statistics that acted; rows that were no frame are left out.
+        Everything is computed with the weights and statistics there are, which also acted where `task.lag` is 0; where
+        they did not, V-trace corrects what others' actions say. Rows that were no frame are left out.
         """
         observation = trajectories[OBSERVATION]  # [T+1, N, *obs], standardised as late as can be: images take memory
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
@@ -211,13 +217,14 @@ class PPO(BaseAlgorithm):
             final_value = self._value(trajectories[FINAL_OBSERVATION])
             next_value[final_index[:, 0], final_index[:, 1]] = final_value
         reward = self._scaled(reward)
-        advantage = self._advantage(reward, value[:-1], next_value, trajectories)
         action = trajectories[ACTION].flatten(0, 1)
-        outputs = trajectories[POLICY_OUTPUT].flatten(0, 1)
+        rows = map_observation(lambda tensor: tensor[:length].flatten(0, 1), observation)  # [T * N, *obs]
+        outputs = self._outputs(rows) if self.task.lag else trajectories[POLICY_OUTPUT].flatten(0, 1)
         mask = trajectories[ACTION_MASK][:-1].flatten(0, 1) if ACTION_MASK in trajectories else None
         log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
+        advantage = self._advantage(reward, value[:-1], next_value, log_prob, trajectories)
         batch = Batch(
-            map_observation(lambda tensor: tensor[:length].flatten(0, 1), observation),
+            rows,
             action,
             log_prob,
             advantage.flatten(),
@@ -239,10 +246,20 @@ class PPO(BaseAlgorithm):
             last = self._value(map_observation(lambda tensor: tensor[-1], observation))
             return torch.cat([known.squeeze(-1), last[None]])
         rows = map_observation(lambda tensor: tensor.flatten(0, 1), observation)  # [(T+1) * N, *obs]
-        count = self._rows_at_once
-        slices = [slice(start, start + count) for start in range(0, (length + 1) * self.task.num_envs, count)]
-        parts = [self._value(map_observation(lambda tensor, part=part: tensor[part], rows)) for part in slices]
+        parts = [self._value(part) for part in self._in_parts(rows, (length + 1) * self.task.num_envs)]
         return torch.cat(parts).view(length + 1, -1)
+
+    def _outputs(self, rows: Observation) -> torch.Tensor:
+        """Return what the policy's head gives for the raw `rows` [B, *obs], [B, num_outputs]."""
+        count = self.rollout_length * self.task.num_envs
+        parts = [self.policy(self._normalize(part)) for part in self._in_parts(rows, count)]
+        return torch.cat([linear(self.policy_head, features) for features in parts])
+
+    def _in_parts(self, rows: Observation, count: int) -> list[Observation]:
+        """Return the `count` rows of an observation in parts that fit in memory as numbers."""
+        starts = range(0, count, self._rows_at_once)
+        slices = [slice(start, start + self._rows_at_once) for start in starts]
+        return [map_observation(lambda tensor, part=part: tensor[part], rows) for part in slices]
 
     def _value(self, observation: Observation) -> torch.Tensor:
         """Return V of the raw `observation` [B, *obs], [B]."""
@@ -251,16 +268,25 @@ class PPO(BaseAlgorithm):
         return value
 
     def _advantage(
-        self, reward: torch.Tensor, value: torch.Tensor, next_value: torch.Tensor, trajectories: Trajectories
+        self,
+        reward: torch.Tensor,
+        value: torch.Tensor,
+        next_value: torch.Tensor,
+        log_prob: torch.Tensor,
+        trajectories: Trajectories,
     ) -> torch.Tensor:
+        """Return advantages [T, N]; `log_prob` [T * N] is of the policy that learns."""
         terminated, done = (trajectories[key].squeeze(-1) for key in (TERMINATED, DONE))
         terminated, done = terminated.float(), (done | terminated).float()
         arrays: list[Any] = [reward, value, next_value, terminated, done]
+        if self.task.lag:
+            arrays.append((log_prob.view_as(reward) - trajectories[ACTION_LOG_PROB]).exp())
         on_cpu = reward.device.type == "cpu"
         if on_cpu:  # a loop over T of small operations is several times cheaper in numpy
             arrays = [array.numpy() for array in arrays]
         discounts = {"gamma": self.options.gamma, "gae_lambda": self.options.gae_lambda}
-        advantage = generalized_advantage_estimation(*arrays, **discounts)
+        estimate = vtrace if self.task.lag else generalized_advantage_estimation
+        advantage = estimate(*arrays, **discounts)
         return torch.from_numpy(advantage) if on_cpu else advantage
 
     def _minibatches(self, batch: Batch) -> Iterator[Batch]:

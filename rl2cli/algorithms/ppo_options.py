@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rl2cli.algorithms.schedules import Schedule
-from rl2cli.options import Misfit, Options
+from rl2cli.options import Misfit, Options, nearest_divisors
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
@@ -106,11 +106,3 @@ class PPOOptions(Options):
                 )
             )
         return found
-
-
-def nearest_divisors(whole: int, size: int) -> list[int]:
-    """Return the divisors of `whole` next to `size`, the smaller and the larger one where there are both."""
-    divisors = {d for k in range(1, int(whole**0.5) + 1) if whole % k == 0 for d in (k, whole // k)}
-    smaller = [d for d in divisors if d < size]
-    larger = [d for d in divisors if d > size]
-    return ([max(smaller)] if smaller else []) + ([min(larger)] if larger else [])

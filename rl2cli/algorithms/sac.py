@@ -19,6 +19,7 @@ from rl2cli.algorithms.box_actions import cannot_act
 from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import Critics, frozen_copy
 from rl2cli.algorithms.distributions import Categorical, masked
+from rl2cli.algorithms.exploration import memory_of
 from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.sac_options import SACOptions
@@ -229,6 +230,18 @@ class SAC(BaseAlgorithm):
         return self.learner.make_compiled_step(self, NOT_IN_THE_STEP)
 
     # --- state ---
+
+    def acting_tensors(self) -> list[torch.Tensor]:
+        """Return the policy's parameters and the statistics of observations; see `BaseAlgorithm.acting_tensors`."""
+        return [*self.policy.parameters(), *self.learner.normalizer.buffers()]
+
+    def exploration_tensors(self) -> list[torch.Tensor]:
+        """Return what coloured or state-dependent noise remembers; see `BaseAlgorithm.exploration_tensors`."""
+        return memory_of(getattr(self.policy, "noise", None))
+
+    def take_frames(self, frames: int) -> None:
+        """Know whether this is the warm-up; see `BaseAlgorithm.take_frames`."""
+        self.learner.frames = frames
 
     def segments(self) -> list[Segment]:
         """Return the replay buffer in pieces; see `BaseAlgorithm.segments`."""

@@ -14,6 +14,7 @@ from rl2cli.algorithms.adam import FlatAdam, FlatParameters
 from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import Critics, frozen_copy
+from rl2cli.algorithms.exploration import memory_of
 from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.squashed_gaussian import SquashedGaussian
@@ -105,6 +106,18 @@ class TQC(BaseAlgorithm):
     def make_compiled_step(self) -> CompiledStep:
         """Return the gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""
         return self.learner.make_compiled_step(self, NOT_IN_THE_STEP)
+
+    def acting_tensors(self) -> list[torch.Tensor]:
+        """Return the policy's parameters and the statistics of observations; see `BaseAlgorithm.acting_tensors`."""
+        return [*self.policy.parameters(), *self.learner.normalizer.buffers()]
+
+    def exploration_tensors(self) -> list[torch.Tensor]:
+        """Return what coloured or state-dependent noise remembers; see `BaseAlgorithm.exploration_tensors`."""
+        return memory_of(self.policy.noise)
+
+    def take_frames(self, frames: int) -> None:
+        """Know whether this is the warm-up; see `BaseAlgorithm.take_frames`."""
+        self.learner.frames = frames
 
     def segments(self) -> list[Segment]:
         """Return the replay buffer in pieces; see `BaseAlgorithm.segments`."""

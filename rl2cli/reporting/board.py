@@ -20,7 +20,7 @@ from rl2cli.reporting.figures import (
     significant,
     sparkline,
 )
-from rl2cli.reporting.progress import REPLAY_METRICS, Evaluation, Progress, Replay, RunFacts
+from rl2cli.reporting.progress import REPLAY_METRICS, Evaluation, Progress, Replay, RunFacts, WorkerRow
 
 LABEL_WIDTH = 10
 FRAME_WIDTH = LABEL_WIDTH + 6  # borders, their padding and the gap after the label
@@ -28,6 +28,7 @@ CELL_WIDTH = 20
 NUMBER_WIDTH = 9
 GAP = 3
 MOST_WIDTH = 120
+MOST_WORKERS = 8
 SHARE_STYLES = ("blue", "magenta", "green", "bright_black")
 
 
@@ -128,6 +129,7 @@ class Board:
             *self._evaluation(progress, evaluations),
             *self._algorithm(progress.metrics),
             *self._time(progress.shares),
+            *self._workers(progress.workers),
             Line("checkpoint", self._cells(_checkpoint_cells(progress)), rank=3),
         ]
 
@@ -186,6 +188,17 @@ class Board:
             Line("time", self._share_bar(list(shares.values())), rank=4),
             *(Line("", names, rank=3) for names in self._share_names(shares)),
         ]
+
+    def _workers(self, workers: Sequence[WorkerRow]) -> list[Line]:
+        """Return a line for each worker, and one for those that are too many to list."""
+        shown = workers[:MOST_WORKERS]
+        names = ["workers", *[""] * len(shown)]
+        lines = [
+            Line(name, self._cells(_worker_cells(each, self.glyphs)), rank=4)
+            for name, each in zip(names, shown, strict=False)
+        ]
+        rest = workers[MOST_WORKERS:]
+        return [*lines, Line("", self._cells(_rest_cells(rest)), rank=4)] if rest else lines
 
     def _share_bar(self, shares: Sequence[float]) -> Text:
         bar = Text()
@@ -274,6 +287,24 @@ def _checkpoint_cells(progress: Progress) -> list[Cell]:
     if progress.checkpoint_frames is None:
         return [Cell("none yet", style="dim")]
     return [Cell(count(progress.checkpoint_frames), unit="frames")]
+
+
+def _worker_cells(worker: WorkerRow, glyphs: Glyphs) -> list[Cell]:
+    speed = Cell(rate(worker.frames_per_second), str(worker.place), "frames/s")
+    lost = Cell("lost, starting anew", str(worker.place), style="bold yellow")
+    restarts = Cell(count(worker.restarts), unit="restart" if worker.restarts == 1 else "restarts")
+    return [speed if worker.is_alive else lost, restarts, Cell(glyphs.clean(worker.name), style="dim")]
+
+
+def _rest_cells(workers: Sequence[WorkerRow]) -> list[Cell]:
+    """Return what all other workers do together."""
+    speed = sum(each.frames_per_second for each in workers)
+    restarts = sum(each.restarts for each in workers)
+    alive = sum(each.is_alive for each in workers)
+    return [
+        Cell(rate(speed), f"{count(alive)} more", "frames/s"),
+        Cell(count(restarts), unit="restarts"),
+    ]
 
 
 def _grouped(metrics: Mapping[str, float]) -> dict[str, list[tuple[str, float]]]:

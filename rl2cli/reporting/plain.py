@@ -104,6 +104,9 @@ class PlainView:
         if replay is not None:
             fullness = f"{count(replay.size)} of {count(replay.capacity)} ({percent(replay.size, replay.capacity)})"
             fields.append(f"replay {fullness}, {replay.updates_per_frame:.2f} updates per frame")
+        if progress.workers:
+            alive, lost = (sum(getattr(each, name) for each in progress.workers) for name in ("is_alive", "restarts"))
+            fields.append(f"workers {count(alive)} of {count(len(progress.workers))}, {count(lost)} lost")
         return "  ".join(fields)
 
 

@@ -80,6 +80,21 @@ class Replay:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerRow:
+    """A worker that steps environments for the run."""
+
+    place: int
+    """Its number; one that is started anew has that of the one before."""
+    name: str
+    """Where it runs."""
+    is_alive: bool
+    frames_per_second: float
+    """Since the last report."""
+    restarts: int
+    """How often it was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run is, built only when a view is due."""
 
@@ -105,6 +120,8 @@ class Progress:
     """Parts of the time: environment, policy, learning, other; their sum is 1."""
     checkpoint_frames: int | None = None
     """Frames of the newest checkpoint."""
+    workers: tuple[WorkerRow, ...] = ()
+    """Who steps the environments, where that is not this process."""
 
 
 @dataclass(frozen=True, slots=True)

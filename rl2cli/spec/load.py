@@ -18,7 +18,7 @@ from rl2cli.spec.complaints import complaints
 from rl2cli.spec.extends import with_bases
 from rl2cli.spec.locate import Path
 from rl2cli.spec.mapping import plain_table
-from rl2cli.spec.model import EnvSpec, RunSpec
+from rl2cli.spec.model import EnvSpec, RunSpec, ScaleSpec, default_shard
 from rl2cli.spec.overrides import SHORT_OPTIONS, Override, parse_override, short_override
 from rl2cli.spec.plugin_tables import PLUGIN_TABLES as PLUGIN_TABLES
 from rl2cli.spec.plugin_tables import PluginTable as PluginTable
@@ -193,6 +193,8 @@ class _Validation:
         spec = self._check(RunSpec, own, ())
         options = {table: self._options(table, own.get(table), foreign[table]) for table in foreign}
         self._check_sizes(own, options)
+        if spec is not None and spec.scale is not None:
+            self._check_scale(spec, spec.scale)
         if self.findings or spec is None:
             return None
         tables = {table: getattr(spec, table).model_copy(update={"options": found}) for table, found in options.items()}
@@ -236,6 +238,17 @@ class _Validation:
             for key, message, hint in found.misfits(num_envs, total_frames) if found is not None else []:
                 self.findings.append(Finding((table, *key.split(".")), message, hint))
 
+    def _check_scale(self, spec: RunSpec, scale: ScaleSpec) -> None:
+        """Check what `[scale]` takes over from other tables."""
+        for key, message, hint in scale.misfits(spec.env.num_envs, spec.total_frames):
+            self.findings.append(Finding(("scale", key), message, hint))
+        if isinstance(spec.env.workers, int) and spec.env.workers > 0:
+            message = "the workers of [scale] step the environments, each in its own process"
+            self.findings.append(Finding(("env", "workers"), message, "remove it, and set scale.workers"))
+        if spec.overlap is True:
+            message = "with [scale], collecting and learning at the same time is a lag of 1"
+            self.findings.append(Finding(("overlap",), message, "remove it, and write scale.lag = 1"))
+
 
 def _split(data: dict[str, Any]) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Return `data` with only the keys that rl2 takes itself, and the others of each plugin table."""
@@ -266,12 +279,16 @@ def _with_derived_defaults(spec: RunSpec) -> RunSpec:
     }
     saved = {"every": checkpoint.every or max(1, spec.total_frames // 10)}
     recorded = {"every": logging.every or max(1, spec.total_frames // 2000)}
+    scale = spec.scale
+    if scale is not None and scale.envs_per_worker is None:
+        scale = scale.model_copy(update={"envs_per_worker": default_shard(spec.env.num_envs)})
     video = spec.video
     if video is not None and video.at is None and video.every is None:
         video = video.model_copy(update={"at": [0.0, 0.5, 1.0]})
     return spec.model_copy(
         update={
             "video": video,
+            "scale": scale,
             "evaluation": evaluation.model_copy(update=measured),
             "checkpoint": checkpoint.model_copy(update=saved),
             "logging": logging.model_copy(update=recorded),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, SerializeAsAny
 
-from rl2cli.options import Options
+from rl2cli.options import Misfit, Options, nearest_divisors
 
 Frames = Annotated[int, Field(ge=1, le=2**53)]
 
@@ -102,6 +102,54 @@ class LoggingSpec(Options):
     tensorboard: bool = Field(True, description="Write TensorBoard event files, x axis in frames.")
 
 
+class ScaleSpec(Options):
+    """`[scale]`: a run on many processes or machines; without this table it is one process."""
+
+    # --- collecting: who steps the environments ---
+    engine: Literal["local", "ray"] = Field(
+        "local",
+        description="What runs the workers that step the environments: local is this process, ray is Ray, "
+        "`pip install 'rl2cli[ray]'`.",
+    )
+    address: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        None,
+        description="Ray cluster to use, `host:port`, or `auto` for the one that RAY_ADDRESS names or that runs here; "
+        "one is started for the run where this is left out.",
+    )
+    workers: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        2, description="Worker processes of Ray; no number of the run depends on it."
+    )
+    envs_per_worker: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        None,
+        description="Environments that are stepped together, a shard; divides num_envs; an eighth of them, or the next "
+        "larger part that divides.",
+    )
+    lag: Annotated[int, Field(ge=0, le=100)] = Field(
+        0,
+        description="Updates that the acting weights are behind, always: 0 takes turns, 1 collects while learning, "
+        "more hides a slow network.",
+    )
+    resources: dict[str, Annotated[float, Field(ge=0.0, le=1e18)]] = Field(
+        default_factory=lambda: {"CPU": 1.0},
+        description="What a worker takes of its machine, in Ray's words: CPU, GPU, memory in bytes, or your own.",
+    )
+    lost_after: Annotated[float, Field(ge=1.0, le=1e6)] = Field(
+        15.0, description="Seconds without a sign of life after which a worker is lost, and others do its work."
+    )
+
+    def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:
+        """Return what does not divide, and what belongs to another engine."""
+        del total_frames
+        found, size = [], self.envs_per_worker
+        if size is not None and num_envs % size:
+            fits = " or ".join(map(str, nearest_divisors(num_envs, size)))
+            message = f"{num_envs} environments are no whole number of shards of {size}"
+            found.append(Misfit("envs_per_worker", message, f"the nearest that fit: {fits}"))
+        if self.engine == "local" and self.address is not None:
+            found.append(Misfit("address", "engine = 'local' joins no cluster", "remove it, or write engine = 'ray'"))
+        return found
+
+
 class InitSpec(Options):
     """`[init]`: another run whose policy this one starts from."""
 
@@ -112,6 +160,15 @@ class InitSpec(Options):
     checkpoint: Annotated[int, Field(ge=0, le=2**53)] | Literal["best", "last"] = Field(
         "best", description="Which checkpoint of it: best, last or a number of frames."
     )
+
+
+SHARDS = 8
+"""Into which the environments are split where `envs_per_worker` is left out, if they can be."""
+
+
+def default_shard(num_envs: int) -> int:
+    """Return the environments of a shard where a spec does not say: 8 shards, or the most below that divide."""
+    return num_envs // max(count for count in range(1, SHARDS + 1) if num_envs % count == 0)
 
 
 class RunSpec(Options):
@@ -154,3 +211,4 @@ class RunSpec(Options):
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     video: VideoSpec | None = Field(None, description="When the policy is filmed; never where left out.")
     logging: LoggingSpec = Field(default_factory=LoggingSpec)
+    scale: ScaleSpec | None = Field(None, description="Many processes or machines; one process where left out.")

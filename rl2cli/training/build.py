@@ -30,6 +30,11 @@ from rl2cli.training.seeding import derive_seed, make_generator
 if TYPE_CHECKING:
     from gymnasium import spaces
 
+    from rl2cli.training.clock import Clock
+    from rl2cli.training.collector import Collector
+    from rl2cli.training.scale.collector import ShardedCollector
+    from rl2cli.training.scale.sharding import Sharding
+
 
 CORES_FOR_BOTH = 4
 """Cores from which collecting and learning at the same time pay without a GPU."""
@@ -57,6 +62,8 @@ class Parts:
     """The plugin classes in use, for the record."""
     actor: BaseAlgorithm | None = None
     """Collects while `algorithm` learns; None where they take turns."""
+    sharding: Sharding | None = None
+    """Who steps the environments where that is not `env`."""
     start: Start | None = None
     """Where the first weights came from, where that is another run."""
 
@@ -75,9 +82,27 @@ class Parts:
         self.plan = Plan(explicit, (*self.plan.choices, self.start.sentence))
 
     def close(self) -> None:
-        """Close every environment."""
+        """Close every environment, and end who steps them."""
+        if self.sharding is not None:
+            self.sharding.close()
         self.env.close()
         self.evaluator.close()
+
+    def make_collector(self, clock: Clock) -> Collector | ShardedCollector:
+        """Return what collects for a trial, in turn with learning."""
+        from rl2cli.training.collector import Collector
+
+        if self.sharding is not None:
+            return self.sharding.make_collector(self.algorithm, clock)
+        return Collector(self.algorithm, self.env, clock)
+
+    def acting(self) -> tuple[BaseAlgorithm, BaseEnvAdapter]:
+        """Return an algorithm that acts, and the environments that it acts in together: all, or those of a shard."""
+        if self.sharding is None:
+            return self.algorithm, self.env
+        shard, spec = self.sharding.env.shard, self.plan.spec
+        env = spec.env.model_copy(update={"num_envs": shard.num_envs})
+        return build_algorithm(spec.model_copy(update={"env": env}), shard, torch.device("cpu")), shard
 
 
 def build(
@@ -103,7 +128,7 @@ def build(
         prepare_drawing()  # before a backend is imported
     plan = plan_environments(spec)
     device, choice = choose_device(plan.spec)
-    env = make_env_adapter(plan.spec.env, device=device)
+    env = make_env_adapter(plan.spec.env, device=device) if spec.scale is None else _declared(plan.spec)
     try:
         algorithm = build_algorithm(plan.spec, env, device)
         kept = require_room(plan.spec, algorithm, checkpoints, total_frames)
@@ -125,15 +150,45 @@ def build(
     choices = tuple(text for text in found if text)
     actor = build_algorithm(explicit, env, device) if overlap else None
     evaluator = make_evaluator(explicit, device)
+    sharding = None
+    if spec.scale is not None:
+        sharding = _sharding(explicit, env)
+        choices = (*choices, sharding.sentence)
     if is_limited(explicit) and announce is not None:
         evaluator.prepare()
-    return Parts(Plan(explicit, choices), algorithm, env, evaluator, plugin_classes(explicit), actor)
+    parts = Parts(Plan(explicit, choices), algorithm, env, evaluator, plugin_classes(explicit), actor, sharding)
+    if sharding is not None and announce is not None:
+        try:
+            sharding.start(announce)
+        except BaseException:
+            parts.close()
+            raise
+    return parts
+
+
+def _declared(spec: RunSpec) -> BaseEnvAdapter:
+    """Return what the environments of a sharded run are like, by those of one shard."""
+    from rl2cli.training.scale.declared import DeclaredEnvironments
+    from rl2cli.training.scale.task import layout_of
+
+    shard = make_env_adapter(spec.env, num_envs=layout_of(spec).envs_per_shard, workers=0)
+    return DeclaredEnvironments(shard, spec.env.num_envs)
+
+
+def _sharding(spec: RunSpec, env: BaseEnvAdapter) -> Sharding:
+    from rl2cli.training.scale.declared import DeclaredEnvironments
+    from rl2cli.training.scale.sharding import Sharding  # a run in one process needs none of it
+
+    assert isinstance(env, DeclaredEnvironments)
+    return Sharding(spec, env)
 
 
 def plan_environments(spec: RunSpec) -> Plan:
     """Make the backend's own choices, and choose the number of worker processes where it is automatic."""
     options, choices = adapters.load(spec.env.backend).settle(spec.env.options)
     env = spec.env.model_copy(update={"options": options})
+    if spec.scale is not None:
+        env = env.model_copy(update={"workers": 0})
     if env.workers == "auto":
         from rl2cli.envs import plan_workers
 
@@ -212,6 +267,8 @@ def choose_overlap(spec: RunSpec, algorithm: BaseAlgorithm, env: BaseEnvAdapter)
     Raises:
         UsageError: It was asked for, and the algorithm cannot learn from a policy that is not its newest.
     """
+    if spec.scale is not None:
+        return False, None  # `[scale] lag` says it
     if not algorithm.can_overlap:
         if spec.overlap is True:
             raise UsageError(
@@ -243,6 +300,7 @@ def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) ->
         make_generator=lambda purpose: make_generator(spec.seed, purpose, device),
         has_action_mask=env.has_action_mask,
         frame_stack=env.frame_stack,
+        lag=0 if spec.scale is None else spec.scale.lag,
     )
     algorithm_class = algorithms.load(spec.algorithm.name)
     assert issubclass(algorithm_class, BaseAlgorithm)

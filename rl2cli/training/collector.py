@@ -15,6 +15,7 @@ from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.envs.checker import check_first_step
 from rl2cli.errors import EnvironmentFault
 from rl2cli.keys import ACTION, ACTION_MASK, Observation, Trajectories
+from rl2cli.reporting.progress import WorkerRow
 from rl2cli.training.clock import Clock
 from rl2cli.training.rollout import Rollout
 from rl2cli.training.signals import StopRequest
@@ -54,6 +55,10 @@ class Collector:
 
     def close(self) -> None:
         """End what goes on beside the caller."""
+
+    def workers(self) -> tuple[WorkerRow, ...]:
+        """Return who steps the environments, where that is somebody else."""
+        return ()
 
     def get_state(self) -> dict[str, Any]:
         """Return what the next rollout depends on, besides the algorithm."""

@@ -109,10 +109,11 @@ class Journal:
             with self._tolerant(_TENSORBOARD):
                 self._tensorboard.gif(frames, "video/policy", preview)
 
-    def speed(self, frames: int, values: Mapping[str, float]) -> None:
-        """Record rates and shares of time."""
-        self.event("speed", frames, **values)
-        self._scalars(frames, {f"time/{key}": value for key, value in values.items()})
+    def speed(self, frames: int, values: Mapping[str, float], workers: Mapping[str, float] | None = None) -> None:
+        """Record rates and shares of time, and how many workers there are, where there are any."""
+        counts = {f"scale/{key}": value for key, value in (workers or {}).items()}
+        self.event("speed", frames, **values, **counts)
+        self._scalars(frames, {f"time/{key}": value for key, value in values.items()} | counts)
 
     def flush(self) -> None:
         """Write what waits, as far as the disk takes it."""

@@ -17,7 +17,7 @@ from pathlib import Path
 DISTRIBUTIONS = (
     *("rl2cli", "torch", "numpy", "gymnasium", "ale-py", "tensordict", "torchrl", "safetensors", "pydantic"),
     *("tensorboard", "mujoco", "box2d", "pygame", "moviepy", "isaaclab", "newton", "warp-lang", "ovphysx"),
-    *("onnx", "onnxscript", "onnxruntime"),
+    *("onnx", "onnxscript", "onnxruntime", "ray"),
 )
 _TIME_LIMIT = 2.0
 

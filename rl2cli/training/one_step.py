@@ -105,7 +105,7 @@ def _tried(parts: Parts, build_seconds: float) -> Tried:
 
 def _step(parts: Parts) -> int:
     """Make one step of every environment as training would, and return the bytes that a rollout takes."""
-    algorithm, env = parts.algorithm, parts.env
+    algorithm, env = parts.acting()
     collector = Collector(algorithm, env, Clock())
     collector.reset(environment_seeds(parts.plan.spec.seed, "trial", env.num_envs))
     rollout = collector.rollout
@@ -115,4 +115,4 @@ def _step(parts: Parts) -> int:
     step = env.step(chosen[ACTION])
     check_first_step(env, observation, step)
     rollout.store(0, chosen, step)
-    return size_in_bytes(rollout.finish())
+    return size_in_bytes(rollout.finish()) * parts.env.num_envs // env.num_envs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from rl2cli.keys import (
 )
 from rl2cli.spaces import allocate
 from rl2cli.training.finite import ENVIRONMENT_HINT, first_not_finite, is_finite, leaves
+
+_FLAGS = (REWARD, TERMINATED, TRUNCATED, DONE, IS_INIT)
+"""Columns [T, N] that every rollout has."""
 
 
 class Rollout:
@@ -134,6 +138,65 @@ class Rollout:
             self.final_index, self.final_observation = self._no_index, self._no_final
         else:
             self._find_ends()
+        return self._trajectories()
+
+    def columns(self) -> dict[str, Any]:
+        """Return what the finished rollout holds, its own tensors, for `gather` of one with more environments."""
+        return {
+            "observation": self.observation,
+            "chosen": dict(self.chosen),
+            **{name: getattr(self, name) for name in _FLAGS},
+            "valid": None if self.all_valid else self.valid,
+            "action_mask": self.action_mask,
+            "life_lost": self.life_lost,
+            "final_observation": self.final_observation,
+            "final_index": self.final_index,
+            "broken_off": list(self.broken_off),
+        }
+
+    def gather(self, parts: Sequence[dict[str, Any]]) -> Trajectories:
+        """Take in the `columns` of rollouts as long as this one, whose environments make up its own in order.
+
+        Returns:
+            The finished rollout; its tensors are overwritten by the next.
+        """
+        self.valid.fill_(True)
+        if self.life_lost is not None:
+            self.life_lost.zero_()
+        self.all_valid, self.broken_off, start = True, [], 0
+        for part in parts:
+            rows = slice(start, start + part[REWARD].shape[1])
+            self._place(part, rows)
+            self.broken_off += [start + n for n in part["broken_off"]]
+            start = rows.stop
+        index = torch.cat([_shifted(part, parts, at) for at, part in enumerate(parts)])  # [K, 2]
+        order = torch.argsort(index[:, 0] * self.num_envs + index[:, 1])
+        finals = [part["final_observation"] for part in parts]
+        self.final_index = index[order].to(self.device)
+        self.final_observation = map_observation(lambda *each: torch.cat(each)[order].to(self.device), *finals)
+        return self._trajectories()
+
+    def _place(self, part: dict[str, Any], rows: slice) -> None:
+        """Copy the columns of the environments `rows`."""
+        _copy(map_observation(lambda leaf: leaf[:, rows], self.observation), part["observation"])
+        for name in _FLAGS:
+            getattr(self, name)[:, rows].copy_(part[name])
+        for name, column in part["chosen"].items():
+            if name not in self.chosen:
+                self._allocate_chosen(name, column[0, :1].expand(self.num_envs, *column.shape[2:]))
+            self.chosen[name][:, rows].copy_(column)
+        if part["valid"] is not None:
+            self.all_valid = False
+            self.valid[:, rows].copy_(part["valid"])
+        if part["action_mask"] is not None:
+            mask = part["action_mask"]
+            self._allocate_action_mask(mask[0, :1].expand(self.num_envs, -1))[:, rows].copy_(mask)
+        if part["life_lost"] is not None:
+            if self.life_lost is None:
+                self.life_lost = torch.zeros_like(self.terminated)
+            self.life_lost[:, rows].copy_(part["life_lost"])
+
+    def _trajectories(self) -> Trajectories:
         trajectories = {
             **self._views,
             **self.chosen,
@@ -208,7 +271,7 @@ class Rollout:
             if not is_finite(tensor):
                 t, n = first_not_finite(tensor)[:2]
                 raise self._not_finite(name, max(t - shift, 0), n, frames)
-        for tensor in leaves(self.final_observation) if self._finals else ():
+        for tensor in leaves(self.final_observation):
             if tensor.is_floating_point() and not is_finite(tensor):
                 t, n = self.final_index[first_not_finite(tensor)[0]].tolist()
                 raise self._not_finite("last observation of an episode", t, n, frames)
@@ -274,6 +337,13 @@ class Rollout:
         storage = torch.zeros(self.length, *value.shape, dtype=value.dtype, device=self.device)
         self.chosen[key] = storage
         self._chosen_rows[key] = storage.unbind(0)
+
+
+def _shifted(part: dict[str, Any], parts: Sequence[dict[str, Any]], at: int) -> torch.Tensor:
+    """Return the ends [K, 2] in part number `at`, with the environments' numbers among those of all parts."""
+    before = sum(other[REWARD].shape[1] for other in parts[:at])
+    shifted: torch.Tensor = part["final_index"] + torch.tensor([0, before])
+    return shifted
 
 
 def _rows(observation: Observation, t: int) -> Observation:

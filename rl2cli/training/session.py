@@ -211,6 +211,7 @@ class _Session:
             {WRITTEN_BY: __version__, "spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
             self.parts.actor,
             self._filming(journal),
+            self.parts.sharding,
         )
         status: Status = "failed"
         try:

@@ -6,14 +6,14 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs.base import BaseEnvAdapter
 from rl2cli.keys import Trajectories
-from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status
+from rl2cli.reporting.progress import Evaluation, Pace, Progress, Status, WorkerRow
 from rl2cli.reporting.view import View
 from rl2cli.segment import Segment
 from rl2cli.training.checkpoint import CheckpointStore
@@ -28,6 +28,10 @@ from rl2cli.training.resume_notice import STEP_SECONDS
 from rl2cli.training.saving import Content, OnStorageError, Saver
 from rl2cli.training.seeding import environment_seeds
 from rl2cli.training.signals import StopRequest
+
+if TYPE_CHECKING:
+    from rl2cli.training.scale.collector import ShardedCollector
+    from rl2cli.training.scale.sharding import Sharding
 
 OTHER_DEVICE = "the checkpoint is from another kind of device: random numbers start anew, so bits will differ"
 MOST_REASONS = 100
@@ -66,6 +70,7 @@ class Trainer:
         actor: Another algorithm of the same kind, which collects the next rollout while `algorithm` learns; None where
             collecting and learning take turns.
         filming: Makes videos of the policy; None where there are none.
+        sharding: Who steps the environments where that is not `env`; None where it is.
     """
 
     def __init__(
@@ -80,17 +85,14 @@ class Trainer:
         metadata: dict[str, Any],
         actor: BaseAlgorithm | None = None,
         filming: Filming | None = None,
+        sharding: Sharding | None = None,
     ) -> None:
         self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
         self.journal, self.view, self.schedule = journal, view, schedule
         self.saver = Saver(store, journal, view, metadata, schedule.on_storage_error)
         self.filming = filming
         self.clock = Clock()
-        self.collector = (
-            Collector(algorithm, env, self.clock)
-            if actor is None
-            else OverlappedCollector(algorithm, env, self.clock, actor)
-        )
+        self.collector = self._make_collector(actor, sharding)
         self.weights = WeightCheck(algorithm)
         self.episodes = EpisodeStatistics(env.num_envs)
         self.frames = self.iteration = 0
@@ -101,6 +103,13 @@ class Trainer:
         self.inexact: list[str] = []
         """Why the seed alone does not decide the run any more; empty where it does."""
         self.return_history: deque[float] = deque(maxlen=HISTORY)
+
+    def _make_collector(self, actor: BaseAlgorithm | None, sharding: Sharding | None) -> Collector | ShardedCollector:
+        if sharding is not None:
+            return sharding.make_collector(self.algorithm, self.clock, self.report_worker)
+        if actor is not None:
+            return OverlappedCollector(self.algorithm, self.env, self.clock, actor)
+        return Collector(self.algorithm, self.env, self.clock)
 
     # --- the loop ---
 
@@ -177,7 +186,8 @@ class Trainer:
             self.journal.event("first_update", self.frames)
         if self.view.due():
             progress = self.progress()
-            self.journal.speed(self.frames, {"frames_per_second": progress.frames_per_second_now, **progress.shares})
+            rates = {"frames_per_second": progress.frames_per_second_now, **progress.shares}
+            self.journal.speed(self.frames, rates, _counts(progress.workers))
             self.journal.flush()
             self.view.update(progress)
 
@@ -189,6 +199,12 @@ class Trainer:
             self.journal.event("restart", self.frames, text=text)
             self.journal.flush()
             self.view.message(text, warning=True)
+
+    def report_worker(self, text: str, place: int) -> None:
+        """Tell what happened to a worker that steps environments, or, with place -1, what else should be known."""
+        self.journal.event("note" if place < 0 else "worker lost", self.frames, text=text)
+        self.journal.flush()
+        self.view.message(text, warning=True)
 
     def is_due(self, every: int, last: int) -> bool:
         """Return whether what happens every so many frames, and at the end, is due, having happened at `last`.
@@ -231,6 +247,7 @@ class Trainer:
             metrics=self.metrics,
             shares=self.clock.shares(),
             checkpoint_frames=None if self.saver.error else self.saver.tried_frames,
+            workers=self.collector.workers(),
         )
 
     def evaluate_if_due(self, stop: StopRequest) -> bool:
@@ -366,6 +383,13 @@ class Trainer:
         except RuntimeError:
             return False
         return True
+
+
+def _counts(workers: Sequence[WorkerRow]) -> dict[str, float]:
+    if not workers:
+        return {}
+    alive, restarts = (sum(getattr(each, name) for each in workers) for name in ("is_alive", "restarts"))
+    return {"workers": float(alive), "restarts": float(restarts)}
 
 
 def _rank(evaluation: Evaluation) -> tuple[float, float]:

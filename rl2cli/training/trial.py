@@ -9,7 +9,6 @@ import torch
 
 from rl2cli.training.build import Parts
 from rl2cli.training.clock import Clock
-from rl2cli.training.collector import Collector
 from rl2cli.training.seeding import environment_seeds
 
 LEAST_ITERATIONS = 2
@@ -29,7 +28,7 @@ class Trial(NamedTuple):
 def measure(parts: Parts) -> Trial:
     """Run a few iterations on the parts of a run, which must not be trained afterwards; time the later ones."""
     algorithm, env = parts.algorithm, parts.env
-    collector = Collector(algorithm, env, Clock())
+    collector = parts.make_collector(Clock())
     collector.reset(environment_seeds(parts.plan.spec.seed, "trial", env.num_envs))
     frames, rollout_bytes = 0, 0
     times = [time.perf_counter()]

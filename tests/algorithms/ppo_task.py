@@ -25,6 +25,7 @@ def make_ppo(
     num_envs: int = 2,
     total_frames: int = 1000,
     seed: int = 0,
+    lag: int = 0,
     **options: Any,
 ) -> PPO:
     def make_network(extra_features: int) -> MLP:
@@ -43,6 +44,7 @@ def make_ppo(
         make_network=make_network,
         make_critic_network=make_network,
         make_generator=make_generator,
+        lag=lag,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

@@ -12,9 +12,10 @@ from gymnasium import spaces
 from ppo_task import VECTOR, make_ppo, random_batch, rollout_of
 
 from rl2cli.algorithms.ppo import PPO, Batch
-from rl2cli.algorithms.ppo_options import PPOOptions, nearest_divisors
+from rl2cli.algorithms.ppo_options import PPOOptions
 from rl2cli.algorithms.schedules import Schedule
 from rl2cli.errors import NonFiniteError
+from rl2cli.options import nearest_divisors
 
 DISCRETE = spaces.Discrete(2)
 SCALAR = spaces.Box(-np.inf, np.inf, (1,), np.float32)
@@ -367,3 +368,42 @@ def test_values_are_the_same_in_pieces() -> None:
     ppo._rows_at_once = 5  # 12 rows
     for one, other in zip(whole.tensors(), ppo.make_batch(trajectories).tensors(), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def _acted(acting: PPO, learning: PPO, space: spaces.Space[Any]) -> Any:
+    """Return a rollout that `acting` collected, as a copy of `learning` gives it back where there is a lag."""
+    generator = torch.Generator().manual_seed(5)
+    observation = torch.randn(9, 2, 4, generator=generator)
+    chosen = acting.act(observation[:-1].flatten(0, 1), generator)
+    action = chosen["action"].clone().unflatten(0, (8, 2))
+    trajectories = rollout_of(make_ppo(space), observation, action, reward=torch.randn(8, 2, generator=generator))
+    del trajectories["policy_output"]
+    kept = {key: value.clone().unflatten(0, (8, 2)) for key, value in chosen.items() if key != "action"}
+    assert sorted(kept) == (["action_log_prob"] if learning.task.lag else ["policy_output"])
+    return trajectories | kept
+
+
+@pytest.mark.parametrize("space", [DISCRETE, spaces.Box(-1.0, 1.0, (3,), np.float32)])
+def test_with_a_lag_and_equal_weights_a_rollout_says_what_it_says_without(space: spaces.Space[Any]) -> None:
+    late, timely = make_ppo(space, lag=2), make_ppo(space)
+    batches = [ppo.make_batch(_acted(ppo, ppo, space)) for ppo in (late, timely)]
+    for one, other in zip(batches[0].tensors(), batches[1].tensors(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
+
+
+def test_with_a_lag_what_has_become_improbable_counts_less() -> None:
+    late, other = make_ppo(DISCRETE, lag=2), make_ppo(DISCRETE, lag=2, seed=9)
+    with torch.no_grad():
+        other.policy_head.weight.mul_(100.0)
+    trajectories = _acted(other, late, DISCRETE)
+    batch = late.make_batch(trajectories)
+    ratio = (batch.log_prob - trajectories["action_log_prob"].flatten()).exp().clamp(max=1.0).view(8, 2)
+    value = late._value(trajectories["observation"].flatten(0, 1)).detach().view(9, 2)
+    reward, gamma, mix = trajectories["reward"].squeeze(-1), late.options.gamma, late.options.gae_lambda
+    delta = ratio * (reward + gamma * value[1:] - value[:-1])
+    expected = delta.clone()
+    for t in range(6, -1, -1):
+        expected[t] += gamma * mix * ratio[t] * expected[t + 1]
+    assert ratio.min() < 0.9
+    torch.testing.assert_close(batch.advantage.view(8, 2), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(batch.value_target, batch.advantage + value[:-1].flatten())

@@ -42,7 +42,11 @@ def option_table(name: str) -> str:
     model = MODELS[name]
     base = model.__base__
     shared = option_rows(base) if base is not None and issubclass(base, ReplayOptions) else []
-    rows = [row for row in option_rows(model) if row not in shared and (row.type != "table" or row.name == "kwargs")]
+    rows = [
+        row
+        for row in option_rows(model)
+        if row not in shared and (row.type != "table" or row.name in ("kwargs", "scale.resources"))
+    ]
     if name == "run":
         rows = [row for row in rows if not row.name.startswith("critic_network.")]
     else:

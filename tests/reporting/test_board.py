@@ -8,7 +8,7 @@ from sample_run import FACTS, HOSTILE, PROGRESS, REPLAY, Stream, terminal, with_
 
 from rl2cli.reporting.board import Board
 from rl2cli.reporting.figures import ASCII, UNICODE, Glyphs
-from rl2cli.reporting.progress import Progress, RunFacts
+from rl2cli.reporting.progress import Progress, RunFacts, WorkerRow
 
 
 def drawn(
@@ -50,6 +50,17 @@ def test_at_80_columns() -> None:
 def test_frames_of_the_simulator_are_shown_where_they_are_others() -> None:
     line = drawn(facts=dataclasses.replace(FACTS, frame_skip=4))[3]
     assert line == "│ speed       now 81,200 frames/s  mean 79,800          simulated 409,600      │"
+
+
+def test_every_worker_has_a_row_and_those_that_are_too_many_have_one_together() -> None:
+    rows = tuple(WorkerRow(place, f"node-{place}", place != 1, 1000.0 + place, place) for place in range(10))
+    text = drawn(progress=dataclasses.replace(PROGRESS, workers=rows), height=40)
+    assert text[16:19] == [
+        "│ workers     0 1,000 frames/s     0 restarts           node-0                 │",
+        "│             1 lost, starting anew  1 restart          node-1                 │",
+        "│             2 1,000 frames/s     2 restarts           node-2                 │",
+    ]
+    assert text[24] == "│             2 more 2,020 frames/s  17 restarts                               │"
 
 
 SAC_LOSSES = ("critic", "policy", "entropy", "temperature", "value", "critic_gradient_norm", "policy_gradient_norm")
