@@ -102,6 +102,19 @@ class LoggingSpec(Options):
     tensorboard: bool = Field(True, description="Write TensorBoard event files, x axis in frames.")
 
 
+class ScaleSpec(Options):
+    """`[scale]`: how a run is spread over several processes and machines."""
+
+    deterministic: bool = Field(
+        True,
+        description="Make every gradient of `gradient_shards` parts, summed in one order, so that the bits do not "
+        "depend on the number of learners; false averages one gradient of each learner.",
+    )
+    gradient_shards: Annotated[int, Field(ge=1, le=4096)] = Field(
+        4, description="Parts of a minibatch whose gradients are computed apart; the number of learners divides it."
+    )
+
+
 class InitSpec(Options):
     """`[init]`: another run whose policy this one starts from."""
 
@@ -144,6 +157,9 @@ class RunSpec(Options):
         "auto",
         description="Step the environments while learning, with the weights of one update ago; auto does so where they "
         "step outside of Python and there are cores or a GPU for both.",
+    )
+    scale: ScaleSpec | None = Field(
+        None, description="Several processes or machines; torchrun implies it, and a run of one process has none."
     )
     init: InitSpec | None = Field(None, description="Another run to start from; its own first weights if left out.")
     env: EnvSpec = Field(default_factory=EnvSpec)

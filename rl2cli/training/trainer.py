@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -66,6 +66,7 @@ class Trainer:
         actor: Another algorithm of the same kind, which collects the next rollout while `algorithm` learns; None where
             collecting and learning take turns.
         filming: Makes videos of the policy; None where there are none.
+        tell: Told of every rollout and the frames with it, before the algorithm learns from it; None for nobody.
     """
 
     def __init__(
@@ -80,11 +81,12 @@ class Trainer:
         metadata: dict[str, Any],
         actor: BaseAlgorithm | None = None,
         filming: Filming | None = None,
+        tell: Callable[[Trajectories, int], None] | None = None,
     ) -> None:
         self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
         self.journal, self.view, self.schedule = journal, view, schedule
         self.saver = Saver(store, journal, view, metadata, schedule.on_storage_error)
-        self.filming = filming
+        self.filming, self.tell = filming, tell
         self.clock = Clock()
         self.collector = (
             Collector(algorithm, env, self.clock)
@@ -144,6 +146,8 @@ class Trainer:
         rollout.check_finite(self.frames)
         before = time.perf_counter()
         self.frames += rollout.frames
+        if self.tell is not None:
+            self.tell(trajectories, self.frames)
         metrics = self.algorithm.update(trajectories, self.frames)
         seconds = time.perf_counter() - before
         self.clock.learning += seconds
