@@ -43,8 +43,8 @@ def follow(place: Place) -> int:
             _follow(learners)
         except LearnerLostError as lost:
             learners.close(lost.message)
-            if 0 in lost.ranks:
-                raise
+            if 0 in lost.ranks and place.rank == min(set(range(1, place.learners)) - set(lost.ranks)):
+                raise  # for all that are left
             return lost.exit_code
         except BaseException as error:
             learners.close(str(error) or type(error).__name__)
@@ -115,6 +115,7 @@ def _signals_left_to_the_first(learners: Learners) -> Iterator[None]:
     def receive(number: int, frame: object) -> None:
         del frame
         first.append(time.monotonic())
+        learners.hurry()
         if first[-1] - first[0] > ECHO_SECONDS or not learners.is_open:
             os._exit(128 + number)
 

@@ -181,19 +181,18 @@ class Learners:
 
     # --- who is there ---
 
-    def gone(self) -> LearnerLostError | None:
-        """Return the error that names who has ended without a word, if anybody has."""
-        assert self._presence is not None
-        ranks = self._presence.who_is_gone()
-        return self._lost(ranks) if ranks else None
+    def hurry(self) -> None:
+        """Wait for nobody any longer than has to be: all are about to end."""
+        if self._presence is not None:
+            self._presence.hurry()
 
     def _lost(self, ranks: tuple[int, ...]) -> LearnerLostError:
         assert self._presence is not None
         names = [self._presence.describe(rank) for rank in ranks]
         words = [text for rank in range(self.place.learners) if (text := self._presence.last_words(rank))]
         said = f": {words[0]}" if words and not ranks else ""
-        message = f"{' and '.join(names)} is gone" if names else f"another learner has ended{said}"
-        return LearnerLostError(message, ranks=ranks)
+        gone = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} gone"
+        return LearnerLostError(gone if names else f"another learner has ended{said}", ranks=ranks)
 
     def _complete(self, exchange: Callable[..., Work | None], *arguments: object) -> None:
         """Take part in an exchange of torch.distributed, and look now and then at who is still there."""
@@ -204,7 +203,7 @@ class Learners:
                 work.wait()  # a GPU's exchange: only orders the stream
                 return
             while not _is_done(work):
-                self._require_all(self._presence)
+                self._require_all()
         except RuntimeError as error:  # what torch.distributed has for every failure
             raise self._failed() from error
 
@@ -212,10 +211,9 @@ class Learners:
         assert self._presence is not None
         return self._lost(self._presence.who_is_gone())
 
-    def _require_all(self, presence: Presence | None) -> None:
-        lost = () if presence is None else presence.lost()
-        if lost:
-            raise self._lost(lost)
+    def _require_all(self) -> None:
+        if self._presence is not None and self._presence.has_failed():
+            raise self._failed()
 
     def _wait_for(self, key: str, otherwise: str | None = None) -> None:
         """Wait until the store has `key`, for `JOIN_SECONDS` where `otherwise` says what is wrong then."""
@@ -230,7 +228,7 @@ class Learners:
             else:
                 return
             if otherwise is None:
-                self._require_all(self._presence)
+                self._require_all()
             elif time.monotonic() - began > JOIN_SECONDS:
                 raise RL2Error(otherwise, hint="are all started, and does nothing keep the machines apart?")
 

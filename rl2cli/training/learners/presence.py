@@ -24,7 +24,8 @@ BEAT_SECONDS = 1.0
 LOST_AFTER = 60.0
 """Seconds without a beat after which a learner counts as lost; by this process's clock alone, which may be wrong."""
 DOUBT_SECONDS = 3.0
-"""Once something failed, seconds in which whoever is there beats."""
+"""Once something failed, or a signal came, seconds in which whoever is there beats."""
+GOODBYE_SECONDS = 2.0
 
 
 class LearnerLostError(RL2Error):
@@ -51,16 +52,29 @@ class Presence:
         now = time.monotonic()
         self._last = dict.fromkeys(self._others, ("", now))  # beat, and when it was first seen
         self._answered = now  # when the store did
+        self._words: dict[int, str] = {}  # of those that left
+        self.patience = LOST_AFTER
+        """Seconds after which a learner that does not show itself is lost."""
         self._over = threading.Event()
         self._store.set(f"who/{place.rank}", json.dumps(self._card()))
         self._beat()
         self._thread = threading.Thread(target=self._beat_on, name="rl2-presence", daemon=True)
         self._thread.start()
 
-    def lost(self, patience: float = LOST_AFTER) -> tuple[int, ...]:
-        """Return the learners that have not shown themselves for `patience` seconds, though the store answers."""
+    def hurry(self) -> None:
+        """Lose patience: all are about to end."""
+        self.patience = 2 * DOUBT_SECONDS
+
+    def has_failed(self) -> bool:
+        """Return whether a learner is lost, or has left because of an error."""
         with self._lock:
-            now = time.monotonic()
+            failed = any(self._words.values())
+        return failed or bool(self.lost())
+
+    def lost(self, patience: float | None = None) -> tuple[int, ...]:
+        """Return the learners that have not shown themselves for so many seconds; by default `patience`."""
+        with self._lock:
+            now, patience = time.monotonic(), self.patience if patience is None else patience
             if now - self._answered > patience:  # whoever has the store is gone: the first learner's machine
                 return (0,) if self._place.rank else tuple(self._others)
             return tuple(rank for rank, (_, seen) in self._last.items() if now - seen > patience)
@@ -77,6 +91,7 @@ class Presence:
         self._over.set()
         with suppress(RuntimeError):
             self._store.set(f"left/{self._place.rank}", words)
+        self._thread.join(GOODBYE_SECONDS)  # one that is asking the store when Python ends would abort the process
 
     def last_words(self, rank: int) -> str | None:
         """Return what a learner said when it left; None where it has not."""
@@ -103,9 +118,8 @@ class Presence:
 
     def describe(self, rank: int) -> str:
         """Return a learner in words."""
-        card, last = self.card(rank), self._place.learners - 1
-        where = f" (process {card['pid']} on {card['host']})" if card else ""
-        return f"learner {rank} of 0 to {last}{where}"
+        card = self.card(rank)
+        return f"learner {rank} (process {card['pid']} on {card['host']})" if card else f"learner {rank}"
 
     def _card(self) -> dict[str, Any]:
         return {
@@ -124,7 +138,9 @@ class Presence:
         self._store.set(f"beat/{self._place.rank}", str(self._beats))
         known = [rank for rank in self._others if self._store.check([f"beat/{rank}"])]
         beats = {rank: self._store.get(f"beat/{rank}").decode() for rank in known}
+        words = {rank: text for rank in known if (text := self.last_words(rank)) is not None}
         with self._lock:
+            self._words = words
             now = self._answered = time.monotonic()
             for rank, beat in beats.items():
                 if self._last[rank][0] != beat:
