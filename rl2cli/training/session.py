@@ -233,7 +233,7 @@ class _Session:
             {WRITTEN_BY: __version__, "spec": spec_to_dict(self.spec), "total_frames": self.total_frames},
             self.parts.actor,
             self._filming(journal),
-            None if self.leader is None else self.leader.send_rollout,
+            tell=None if self.leader is None else self.leader.send_rollout,
         )
         status: Status = "failed"
         try:

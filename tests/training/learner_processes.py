@@ -35,9 +35,7 @@ def write_spec(folder: Path, settings: dict[str, Any]) -> str:
 
 def start(count: int, folder: Path, *words: str) -> list[subprocess.Popen[str]]:
     """Start `rl2 WORDS` as that many learners, without torchrun, the first one first."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     places = [
         {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         for rank in range(count)
@@ -55,9 +53,17 @@ def start(count: int, folder: Path, *words: str) -> list[subprocess.Popen[str]]:
     ]
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    return port
+
+
 def torchrun(count: int, *words: str) -> list[str]:
     """Return the command of that many learners."""
-    return [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={count}", "--master-port=0", *words]
+    start = ["-m", "torch.distributed.run", f"--nproc-per-node={count}", f"--master-port={free_port()}"]
+    return [sys.executable, *start, *words]
 
 
 def run(count: int, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:

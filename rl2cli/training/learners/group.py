@@ -17,7 +17,7 @@ from rl2cli.algorithms.gradient_shards import GradientShards, halved, pairwise_s
 from rl2cli.errors import RL2Error, UsageError
 from rl2cli.spec.model import ScaleSpec
 from rl2cli.training.learners.packing import Layout, allocate, pack, unpack
-from rl2cli.training.learners.place import Place
+from rl2cli.training.learners.place import START, Place
 from rl2cli.training.learners.presence import LearnerLostError, Presence, store_timeout
 
 if TYPE_CHECKING:
@@ -192,7 +192,8 @@ class Learners:
         words = [text for rank in range(self.place.learners) if (text := self._presence.last_words(rank))]
         said = f": {words[0]}" if words and not ranks else ""
         gone = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} gone"
-        return LearnerLostError(gone if names else f"another learner has ended{said}", ranks=ranks)
+        hint = f"go on from the last checkpoint: {START} resume RUN"
+        return LearnerLostError(gone if names else f"another learner has ended{said}", hint=hint, ranks=ranks)
 
     def _complete(self, exchange: Callable[..., Work | None], *arguments: object) -> None:
         """Take part in an exchange of torch.distributed, and look now and then at who is still there."""

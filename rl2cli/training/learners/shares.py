@@ -29,8 +29,8 @@ def share(
         if learners is None:
             return None, None
         return learners.shards(scale), f"{count} learners average their gradients: the bits depend on their number"
-    who = f"{count} learners share every gradient" if count > 1 else "every gradient is made"
-    sentence = f"{who}, of {shards} shards: the same bits for any number of learners"
+    who = f"{count} learners share every gradient," if count > 1 else "every gradient is"
+    sentence = f"{who} made of {shards} shards: the same bits for any number of learners"
     if learners is not None:
         return learners.shards(scale), sentence
     return GradientShards(shards, range(shards), pairwise_sum), sentence
