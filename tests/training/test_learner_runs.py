@@ -115,7 +115,7 @@ def test_a_killed_learner_ends_all_and_the_run_goes_on_with_another_number(
     _, said = process.communicate(timeout=60)
     assert process.returncode == 1
     assert f"error: learner {rank} (process {victim.pid} on " in said or "stopped by SIGTERM and saved" in said
-    assert "Traceback" not in said.partition("ChildFailedError")[0].partition("torchrun")[0]
+    assert "Traceback" not in said.partition("failed (exitcode")[0]  # torchrun's own report comes behind
     ended = run(count, tmp_path, "resume", "run", "-q")
     assert ended.returncode == 0, ended.stderr
     assert digest(tmp_path / "run") == whole

@@ -76,7 +76,8 @@ class Learners:
             self._presence = Presence(PrefixStore("rl2", own), place)
             for rank in range(place.learners):
                 self._wait_for(f"who/{rank}", otherwise=f"learner {rank} of {place.learners} has not come")
-        self._require_equal_versions(self._presence)
+        if place.rank == 0:
+            self._require_equal_versions(self._presence)
 
     def open(self, device: torch.device) -> None:
         """Connect the learners, all of which call this, for tensors on `device`."""
@@ -85,6 +86,10 @@ class Learners:
         self.device = device
         kinds = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
         timeout = timedelta(seconds=EXCHANGE_SECONDS)
+        assert self._store is not None
+        self._store.set(f"ready/{self.place.rank}", "")
+        for rank in range(self.place.learners):  # one that cannot get ready is named; torch would wait for it
+            self._wait_for(f"ready/{rank}")
         with _explained("the learners could not be connected"):
             dist.init_process_group(
                 kinds, store=self._store, rank=self.place.rank, world_size=self.place.learners, timeout=timeout
@@ -189,11 +194,11 @@ class Learners:
     def _lost(self, ranks: tuple[int, ...]) -> LearnerLostError:
         assert self._presence is not None
         names = [self._presence.describe(rank) for rank in ranks]
-        words = [text for rank in range(self.place.learners) if (text := self._presence.last_words(rank))]
-        said = f": {words[0]}" if words and not ranks else ""
         gone = f"{' and '.join(names)} {'is' if len(names) == 1 else 'are'} gone"
+        said = [f"{self._presence.describe(rank)} has ended: {why}" for rank, why in self._presence.errors().items()]
+        message = gone if names else said[0] if said else "another learner has ended"
         hint = f"go on from the last checkpoint: {START} resume RUN"
-        return LearnerLostError(gone if names else f"another learner has ended{said}", hint=hint, ranks=ranks)
+        return LearnerLostError(message, hint=hint, ranks=ranks)
 
     def _complete(self, exchange: Callable[..., Work | None], *arguments: object) -> None:
         """Take part in an exchange of torch.distributed, and look now and then at who is still there."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 BEAT_SECONDS = 1.0
 LOST_AFTER = 60.0
-"""Seconds without a beat after which a learner counts as lost; by this process's clock alone, which may be wrong."""
+"""Seconds without a beat after which a learner counts as lost, by the clock of whoever misses it."""
 DOUBT_SECONDS = 3.0
 """Once something failed, or a signal came, seconds in which whoever is there beats."""
 GOODBYE_SECONDS = 2.0
@@ -49,9 +49,9 @@ class Presence:
         self._others = [rank for rank in range(place.learners) if rank != place.rank]
         self._lock = threading.Lock()
         self._beats = 0
-        now = time.monotonic()
-        self._last = dict.fromkeys(self._others, ("", now))  # beat, and when it was first seen
-        self._answered = now  # when the store did
+        self._last = dict.fromkeys(self._others, "")  # beat that was seen of each
+        self._silence = dict.fromkeys(self._others, 0.0)  # seconds for which it has been the same
+        self._unanswered = 0.0  # seconds for which the store has not answered
         self._words: dict[int, str] = {}  # of those that left
         self.patience = LOST_AFTER
         """Seconds after which a learner that does not show itself is lost."""
@@ -65,24 +65,27 @@ class Presence:
         """Lose patience: all are about to end."""
         self.patience = 2 * DOUBT_SECONDS
 
+    def errors(self) -> dict[int, str]:
+        """Return why learners left, of those that left because of an error."""
+        with self._lock:
+            return {rank: words for rank, words in self._words.items() if words}
+
     def has_failed(self) -> bool:
         """Return whether a learner is lost, or has left because of an error."""
-        with self._lock:
-            failed = any(self._words.values())
-        return failed or bool(self.lost())
+        return bool(self.errors() or self.lost())
 
     def lost(self, patience: float | None = None) -> tuple[int, ...]:
         """Return the learners that have not shown themselves for so many seconds; by default `patience`."""
         with self._lock:
-            now, patience = time.monotonic(), self.patience if patience is None else patience
-            if now - self._answered > patience:  # whoever has the store is gone: the first learner's machine
+            patience = self.patience if patience is None else patience
+            if self._unanswered > patience:  # whoever has the store is gone: the first learner's machine
                 return (0,) if self._place.rank else tuple(self._others)
-            return tuple(rank for rank, (_, seen) in self._last.items() if now - seen > patience)
+            return tuple(rank for rank, seconds in self._silence.items() if seconds > patience)
 
     def who_is_gone(self) -> tuple[int, ...]:
         """Return the learners that have ended without a word, after a moment where that is not clear yet."""
-        until = time.monotonic() + DOUBT_SECONDS + BEAT_SECONDS
-        while time.monotonic() < until and not self.lost(DOUBT_SECONDS):
+        until = time.monotonic() + DOUBT_SECONDS + 3 * BEAT_SECONDS
+        while time.monotonic() < until and not self.errors() and not self.lost(DOUBT_SECONDS):
             time.sleep(0.1)
         return tuple(rank for rank in self.lost(DOUBT_SECONDS) if self.last_words(rank) is None)
 
@@ -129,22 +132,33 @@ class Presence:
         }
 
     def _beat_on(self) -> None:
+        most = BEAT_SECONDS + store_timeout().total_seconds()  # if more passed, this process was stopped for a while
+        before = time.monotonic()
         while not self._over.wait(BEAT_SECONDS):
-            with suppress(RuntimeError):  # `lost` sees that the store does not answer
-                self._beat()
+            beats = None
+            with suppress(RuntimeError):  # the store does not answer
+                beats = self._beat()
+            now = time.monotonic()
+            self._count(beats, min(now - before, most))
+            before = now
 
-    def _beat(self) -> None:
+    def _beat(self) -> dict[int, str]:
+        """Show that this learner is there, and return the latest beat of the others that have come."""
         self._beats += 1
         self._store.set(f"beat/{self._place.rank}", str(self._beats))
         known = [rank for rank in self._others if self._store.check([f"beat/{rank}"])]
-        beats = {rank: self._store.get(f"beat/{rank}").decode() for rank in known}
         words = {rank: text for rank in known if (text := self.last_words(rank)) is not None}
         with self._lock:
             self._words = words
-            now = self._answered = time.monotonic()
-            for rank, beat in beats.items():
-                if self._last[rank][0] != beat:
-                    self._last[rank] = beat, now
+        return {rank: self._store.get(f"beat/{rank}").decode() for rank in known}
+
+    def _count(self, beats: dict[int, str] | None, passed: float) -> None:
+        """Note which others have shown themselves, in the seconds that passed; None where the store did not say."""
+        with self._lock:
+            self._unanswered = self._unanswered + passed if beats is None else 0.0
+            for rank, beat in (beats or {}).items():
+                self._silence[rank] = self._silence[rank] + passed if beat == self._last[rank] else 0.0
+                self._last[rank] = beat
 
 
 def store_timeout() -> timedelta:
