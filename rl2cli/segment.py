@@ -26,6 +26,19 @@ class Segment:
         self._tensors = tensors
         self._read = read
 
+    def content(self) -> dict[str, Tensor]:
+        """Return the tensors; what has to be read from the disk is not kept.
+
+        Raises:
+            StorageError: See `tensors`.
+            ValueError: They were dropped.
+        """
+        if self._tensors is not None:
+            return self._tensors
+        if self._read is None:
+            raise ValueError("the content of this segment was dropped")
+        return self._read()
+
     @property
     def tensors(self) -> dict[str, Tensor] | None:
         """The content; may be dropped (set to None) once `sha256` is known.

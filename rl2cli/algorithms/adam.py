@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
 from torch import nn
 from torch.optim.adam import adam
+
+from rl2cli.algorithms.gradient_shards import GradientShards, Loss, Rows
 
 BETA1, BETA2 = 0.9, 0.999
 
@@ -102,6 +104,7 @@ class FlatAdam(FlatParameters):
         super().__init__(parameters)
         self.epsilon = epsilon
         self.max_grad_norm = max_grad_norm
+        self.shards: GradientShards | None = None
         self.register_buffer("first_moment", torch.zeros_like(self.flat))
         self.register_buffer("second_moment", torch.zeros_like(self.flat))
         self.register_buffer("step_count", torch.zeros((), device=self.flat.device))
@@ -111,6 +114,23 @@ class FlatAdam(FlatParameters):
         """Return the numbers that become part of a step's code."""
         return [*super().constants(), self.epsilon, self.max_grad_norm]
 
+    def minimise(self, loss: Callable[..., Loss], batch: Rows, *tensors: torch.Tensor) -> tuple[torch.Tensor, Loss]:
+        """Take one step down the gradient of a loss of rows, which several learners may share out among them.
+
+        Args:
+            loss: Takes rows of `batch`, then the same rows of `tensors`; its value is a mean over them.
+            batch: [B].
+            tensors: More tensors with B rows.
+
+        Returns:
+            The gradient's norm before clipping, and the loss of all rows, without gradients.
+        """
+        if self.shards is None:
+            found = loss(batch, *tensors)
+            return self.step(found.value), found.detached()
+        gradient, found = self.shards.gradient(loss, batch, tensors, self.parameters_in_order)
+        return self.apply_gradient([gradient]), found
+
     def step(self, loss: torch.Tensor) -> torch.Tensor:
         """Take one step down the gradient of `loss` at `learning_rate`; return the gradient's norm before clipping."""
         gradients = torch.autograd.grad(loss, self.parameters_in_order, materialize_grads=True)
@@ -118,7 +138,7 @@ class FlatAdam(FlatParameters):
 
     @torch.no_grad()
     def apply_gradient(self, gradients: Sequence[torch.Tensor]) -> torch.Tensor:
-        """Take one step along `gradients`, one per parameter in order; return their norm before clipping."""
+        """Take one step along `gradients`, joined in the order of the parameters; return their norm before clipping."""
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         if self.is_traced:
             return adam_step(self.state(), flat, self.learning_rate, self.epsilon, self.max_grad_norm)

@@ -59,6 +59,8 @@ class BaseAlgorithm(nn.Module, ABC):
     """Whether it builds a critic with a network of its own; where not, `[critic_network]` is refused."""
     can_overlap: ClassVar[bool] = False
     """Whether it learns from rollouts of one update ago, collected by a copy of it that has its `acting_tensors`."""
+    shares_gradients: ClassVar[bool] = False
+    """Whether its steps are `FlatAdam.minimise`, so that several learners share the rows of a minibatch."""
     rollout_length: int
     """Steps of every environment between two updates."""
     memory_bytes: int = 0

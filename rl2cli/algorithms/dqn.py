@@ -21,6 +21,7 @@ from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import frozen_copy
 from rl2cli.algorithms.distributions import Categorical, masked
 from rl2cli.algorithms.dqn_options import DQNOptions
+from rl2cli.algorithms.gradient_shards import Loss
 from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.schedules import value_at
@@ -91,6 +92,7 @@ class DQN(BaseAlgorithm):
 
     Options: ClassVar[type[DQNOptions]] = DQNOptions
     has_critic = False
+    shares_gradients = True
     options: DQNOptions
 
     def __init__(self, options: DQNOptions, task: Task) -> None:
@@ -155,10 +157,14 @@ class DQN(BaseAlgorithm):
     def step(self, batch: ReplayBatch, noise: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], torch.Tensor]:
         """Take one gradient step; return METRICS and TD errors [B]."""
         del noise
-        loss, value, error = self.loss(batch)
-        norm = self.optimizer.step(loss)
+
+        def of_rows(batch: ReplayBatch) -> Loss:
+            loss, value, error = self.loss(batch)
+            return Loss(loss, [value.mean()], [error.abs()])
+
+        norm, loss = self.optimizer.minimise(of_rows, batch)
         self.target_parameters.follow_when_due(self.optimizer)
-        return [loss.detach(), value.mean(), norm], error.abs()
+        return [loss.value, *loss.means, norm], loss.rows[0]
 
     def loss(self, batch: ReplayBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the loss, Q(s, a) [B] and its error [B], the latter two without gradients.

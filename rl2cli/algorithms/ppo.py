@@ -18,6 +18,7 @@ from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.algorithms.compiled import LEAST_ROWS, CompilationError, CompiledStep, sources
 from rl2cli.algorithms.distributions import make_distribution
+from rl2cli.algorithms.gradient_shards import Loss
 from rl2cli.algorithms.gradient_step import GradientStep
 from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer, cut_reward
 from rl2cli.algorithms.ppo_options import PPOOptions
@@ -72,6 +73,11 @@ class Batch(NamedTuple):
     action_mask: torch.Tensor | None
     """[M, A] bool."""
 
+    @property
+    def num_rows(self) -> int:
+        """M."""
+        return len(self.advantage)
+
     def select(self, index: torch.Tensor | slice) -> Batch:
         """Return the rows at `index`."""
         observation = map_observation(lambda tensor: tensor[index], self.observation)
@@ -106,6 +112,7 @@ class PPO(BaseAlgorithm):
 
     Options: ClassVar[type[PPOOptions]] = PPOOptions
     can_overlap = True
+    shares_gradients = True
     options: PPOOptions
 
     def __init__(self, options: PPOOptions, task: Task) -> None:
@@ -313,8 +320,9 @@ class PPO(BaseAlgorithm):
 
     def _step(self, clip_coef: torch.Tensor, entropy_coef: torch.Tensor, *rows: torch.Tensor) -> torch.Tensor:
         """Take the gradient step of a batch with the tensors `rows`, eagerly."""
-        loss, parts = self.loss(self._structure.with_tensors(rows), clip_coef, entropy_coef)
-        return torch.stack([*parts, self.optimizer.step(loss)])
+        batch = self.normalized(self._structure.with_tensors(rows))
+        norm, loss = self.optimizer.minimise(lambda batch: Loss(*self.loss(batch, clip_coef, entropy_coef)), batch)
+        return torch.stack([*loss.means, norm])
 
     def make_compiled_step(self) -> CompiledStep:
         """Return the whole gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""
@@ -356,10 +364,17 @@ class PPO(BaseAlgorithm):
         log_prob += 0.3 * noise(rows)
         return Batch(observation, action, log_prob, noise(rows), noise(rows), noise(rows), mask)
 
+    def normalized(self, batch: Batch) -> Batch:
+        """Return `batch` with advantages of mean 0 and variance 1, if they are to be normalised."""
+        if not self.options.normalize_advantage or batch.num_rows == 1:
+            return batch
+        variance, mean = torch.var_mean(batch.advantage)
+        return batch._replace(advantage=(batch.advantage - mean) / variance.sqrt().clamp_min(1e-4))
+
     def loss(
         self, batch: Batch, clip_coef: torch.Tensor, entropy_coef: torch.Tensor
     ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-        """Return the loss of `batch` and its parts: policy, value, entropy, approximate KL, clipped fraction.
+        """Return the loss of a `normalized` batch and its parts: policy, value, entropy, approximate KL, part clipped.
 
         loss = -E[min(r A, clip(r, 1 - c, 1 + c) A)] + c_v E[(V - R)²] - c_e E[H]  (equations 7 and 9), r the ratio of
         probabilities. KL by Schulman's low-variance estimate E[(r - 1) - log r], joschu.net/blog/kl-approx.html.
@@ -372,9 +387,6 @@ class PPO(BaseAlgorithm):
         log_ratio = log_prob - batch.log_prob
         ratio = log_ratio.exp()
         advantage = batch.advantage
-        if self.options.normalize_advantage and advantage.shape[0] > 1:
-            variance, mean = torch.var_mean(advantage)
-            advantage = (advantage - mean) / variance.sqrt().clamp_min(1e-4)
         low, high = 1.0 - clip_coef, 1.0 + clip_coef
         clipped = torch.clamp(ratio, low, high)
         policy_loss = -torch.min(ratio * advantage, clipped * advantage).mean()

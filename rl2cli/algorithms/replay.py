@@ -53,6 +53,11 @@ class ReplayBatch(NamedTuple):
     next_action_mask: Tensor | None
     """[B, A] bool, of `next_observation`; all True at an episode's end."""
 
+    @property
+    def num_rows(self) -> int:
+        """B."""
+        return len(self.reward)
+
     def select(self, rows: slice | Tensor) -> ReplayBatch:
         """Return the rows at `rows`."""
         return self._map(lambda tensor: tensor[rows])

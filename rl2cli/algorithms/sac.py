@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar, Protocol
 
 import torch
@@ -20,6 +21,7 @@ from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import Critics, frozen_copy
 from rl2cli.algorithms.distributions import Categorical, masked
 from rl2cli.algorithms.exploration import memory_of
+from rl2cli.algorithms.gradient_shards import Loss
 from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.sac_options import SACOptions
@@ -161,6 +163,7 @@ class SAC(BaseAlgorithm):
     """Maximises return and entropy; several critics against overestimation, a learned temperature."""
 
     Options: ClassVar[type[SACOptions]] = SACOptions
+    shares_gradients = True
     options: SACOptions
 
     def __init__(self, options: SACOptions, task: Task) -> None:
@@ -211,19 +214,27 @@ class SAC(BaseAlgorithm):
         policy: E[temperature log p(a) - min Q(s, a)]  (7),  temperature: E[log temperature (H - target)]  (18).
         """
         temperature = self.temperature()
+        critic_norm, critic = self.critic_optimizer.minimise(partial(self.critic_loss, temperature), batch, *noise)
+        policy_norm, policy = self.policy_optimizer.minimise(partial(self.policy_loss, temperature), batch, *noise)
+        entropy, excess = policy.rows
+        self.temperature.learn(excess)
+        self.target_parameters.follow(self.critic_optimizer, self.options.tau)
+        losses = critic.value, policy.value
+        return [*losses, entropy.mean(), temperature, *critic.means, critic_norm, policy_norm], critic.rows[0]
+
+    def critic_loss(self, temperature: torch.Tensor, batch: ReplayBatch, *noise: torch.Tensor) -> Loss:
+        """Return the loss of the critics, with the mean of their values and their TD errors."""
         with torch.no_grad():
             target = batch.reward + batch.discount * self.policy.soft_value(batch, self.targets, temperature, noise)
         values = self.policy.values(self.critics, batch)  # [critics, B]
         error = values - target
-        critic_loss = 0.5 * (batch.weight * error.square()).mean(-1).sum()
-        critic_norm = self.critic_optimizer.step(critic_loss)
-        policy_loss, entropy, excess = self.policy.loss(batch, self.critics, temperature, noise)
-        policy_norm = self.policy_optimizer.step(policy_loss)
-        self.temperature.learn(excess)
-        self.target_parameters.follow(self.critic_optimizer, self.options.tau)
-        losses = critic_loss.detach(), policy_loss.detach()
-        reports = [*losses, entropy.mean(), temperature, values.detach().mean(), critic_norm, policy_norm]
-        return reports, error.detach().abs().mean(0)
+        loss = 0.5 * (batch.weight * error.square()).mean(-1).sum()
+        return Loss(loss, [values.detach().mean()], [error.detach().abs().mean(0)])
+
+    def policy_loss(self, temperature: torch.Tensor, batch: ReplayBatch, *noise: torch.Tensor) -> Loss:
+        """Return the loss of the policy, with its entropy and how far that is above its target."""
+        loss, *rows = self.policy.loss(batch, self.critics, temperature, noise)
+        return Loss(loss, rows=rows)
 
     def make_compiled_step(self) -> CompiledStep:
         """Return the gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""

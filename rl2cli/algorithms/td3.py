@@ -17,6 +17,7 @@ from rl2cli.algorithms.box_actions import BoxActions
 from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import Critics, frozen_copy
 from rl2cli.algorithms.exploration import ColouredNoise, memory_of
+from rl2cli.algorithms.gradient_shards import Loss
 from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.td3_options import TD3Options
@@ -47,6 +48,7 @@ class TD3(BaseAlgorithm):
     """Follows the gradient of the critics' value; several critics, noisy targets and a slow policy against errors."""
 
     Options: ClassVar[type[TD3Options]] = TD3Options
+    shares_gradients = True
     options: TD3Options
 
     def __init__(self, options: TD3Options, task: Task) -> None:
@@ -116,19 +118,22 @@ class TD3(BaseAlgorithm):
         Algorithm 1; the policy's loss is -E[Q1(s, policy(s))]. Returns METRICS and TD errors [B].
         """
         size = self.options.batch_size
-        reports, errors = [], []
+        reports: list[torch.Tensor] = []
+        errors: list[torch.Tensor] = []
         for start in range(0, size * self.options.policy_delay, size):
             part = batch.select(slice(start, start + size))
-            loss, value, error = self.critic_loss(part, noise[0][start : start + size])
-            critic_norm = self.critic_optimizer.step(loss)
-            reports.append(torch.stack([loss.detach(), value.mean(), critic_norm]))
-            errors.append(error)
-        policy_loss = self.policy_loss(part)
-        policy_norm = self.policy_optimizer.step(policy_loss)
+            critic_norm, critic = self.critic_optimizer.minimise(self._of_rows, part, noise[0][start : start + size])
+            reports.append(torch.stack([critic.value, *critic.means, critic_norm]))
+            errors += critic.rows
+        policy_norm, policy = self.policy_optimizer.minimise(lambda batch: Loss(self.policy_loss(batch)), part)
         self.target_critic_parameters.follow(self.critic_optimizer, self.options.tau)
         self.target_policy_parameters.follow(self.policy_optimizer, self.options.tau)
         means = torch.stack(reports).mean(0)
-        return [*means.unbind(), policy_loss.detach(), policy_norm], torch.cat(errors)
+        return [*means.unbind(), policy.value, policy_norm], torch.cat(errors)
+
+    def _of_rows(self, batch: ReplayBatch, noise: torch.Tensor) -> Loss:
+        loss, value, error = self.critic_loss(batch, noise)
+        return Loss(loss, [value.mean()], [error])
 
     def critic_loss(self, batch: ReplayBatch, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return the sum over the critics of E[w (Q(s, a) - y)²], the values Q(s, a) [critics, B] and TD errors [B].

@@ -6,6 +6,7 @@ Reads top to bottom: act, the gradient step, its critic loss. Details and their 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -15,6 +16,7 @@ from rl2cli.algorithms.base import BaseAlgorithm, Task
 from rl2cli.algorithms.compiled import CompiledStep
 from rl2cli.algorithms.critics import Critics, frozen_copy
 from rl2cli.algorithms.exploration import memory_of
+from rl2cli.algorithms.gradient_shards import Loss
 from rl2cli.algorithms.learner import ReplayLearner
 from rl2cli.algorithms.replay import ReplayBatch
 from rl2cli.algorithms.squashed_gaussian import SquashedGaussian
@@ -35,6 +37,7 @@ class TQC(BaseAlgorithm):
     """Maximises return and entropy; leaving out the critics' highest quantiles keeps them from overestimating."""
 
     Options: ClassVar[type[TQCOptions]] = TQCOptions
+    shares_gradients = True
     options: TQCOptions
 
     def __init__(self, options: TQCOptions, task: Task) -> None:
@@ -82,6 +85,16 @@ class TQC(BaseAlgorithm):
         together; policy: E[temperature log p(a) - mean quantile].
         """
         temperature = self.temperature()
+        critic_norm, critic = self.critic_optimizer.minimise(partial(self.critic_loss, temperature), batch, *noise)
+        policy_norm, policy = self.policy_optimizer.minimise(partial(self.policy_loss, temperature), batch, *noise)
+        (entropy,) = policy.rows
+        self.temperature.learn(entropy - self.target_entropy)
+        self.target_parameters.follow(self.critic_optimizer, self.options.tau)
+        losses = critic.value, policy.value
+        return [*losses, entropy.mean(), temperature, *critic.means, critic_norm, policy_norm], critic.rows[0]
+
+    def critic_loss(self, temperature: torch.Tensor, batch: ReplayBatch, *noise: torch.Tensor) -> Loss:
+        """Return the loss of the critics, with the mean of their values and their TD errors."""
         kept = self.options.critics * (self.options.quantiles - self.options.dropped_quantiles)
         with torch.no_grad():
             action, log_prob = self.policy.sample(batch.next_observation, noise[0])
@@ -90,18 +103,15 @@ class TQC(BaseAlgorithm):
             target = torch.addcmul(batch.reward.unsqueeze(-1), batch.discount.unsqueeze(-1), following)  # [B, kept]
         action = self.policy.actions.to_unit(batch.action)
         quantiles = self.critics(batch.observation, action)  # [critics, B, quantiles]
-        critic_loss = (batch.weight * quantile_huber_loss(quantiles, target)).mean()
-        critic_norm = self.critic_optimizer.step(critic_loss)
-        action, log_prob = self.policy.sample(batch.observation, noise[1])
-        policy_loss = (temperature * log_prob - self.critics(batch.observation, action).mean((0, 2))).mean()
-        policy_norm = self.policy_optimizer.step(policy_loss)
-        entropy = -log_prob.detach()
-        self.temperature.learn(entropy - self.target_entropy)
-        self.target_parameters.follow(self.critic_optimizer, self.options.tau)
+        loss = (batch.weight * quantile_huber_loss(quantiles, target)).mean()
         value = quantiles.detach().mean(-1)  # [critics, B]
-        losses = critic_loss.detach(), policy_loss.detach()
-        reports = [*losses, entropy.mean(), temperature, value.mean(), critic_norm, policy_norm]
-        return reports, (value - target.mean(-1)).abs().mean(0)
+        return Loss(loss, [value.mean()], [(value - target.mean(-1)).abs().mean(0)])
+
+    def policy_loss(self, temperature: torch.Tensor, batch: ReplayBatch, *noise: torch.Tensor) -> Loss:
+        """Return the loss of the policy, with its entropy."""
+        action, log_prob = self.policy.sample(batch.observation, noise[1])
+        loss = (temperature * log_prob - self.critics(batch.observation, action).mean((0, 2))).mean()
+        return Loss(loss, rows=[-log_prob.detach()])
 
     def make_compiled_step(self) -> CompiledStep:
         """Return the gradient step in compilable form; see `BaseAlgorithm.make_compiled_step`."""

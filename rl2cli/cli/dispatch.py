@@ -28,7 +28,8 @@ _COMPLETION_OPTIONS = ("--install-completion", "--show-completion")
 def run(arguments: Sequence[str]) -> int:
     """Do what `arguments` say and return the exit code; every error is explained on stderr."""
     words = list(arguments)
-    if words[:1] in (["train"], ["resume"]):
+    is_follower = os.environ.get("RANK", "0") != "0"  # of several learners; it leaves signals to the first
+    if words[:1] in (["train"], ["resume"]) and not is_follower:
         startup.SIGNALS_AT_ONCE.begin()
     collects_garbage = gc.isenabled()
     startup.begin()

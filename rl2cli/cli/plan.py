@@ -8,13 +8,14 @@ from rl2cli.cli.output import emit_json, emit_lines
 
 if TYPE_CHECKING:
     from rl2cli.spec import LoadedSpec
+    from rl2cli.training.learners.place import Place
 
 
-def print_plan(loaded: LoadedSpec, *, as_json: bool) -> None:
+def print_plan(loaded: LoadedSpec, place: Place | None = None, *, as_json: bool) -> None:
     """Build what `loaded` says and print its shapes, sizes and every automatic choice."""
     from rl2cli.training.session import describe_plan
 
-    plan = describe_plan(loaded)
+    plan = describe_plan(loaded, place)
     if as_json:
         emit_json(plan)
         return

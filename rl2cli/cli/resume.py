@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +11,7 @@ import typer
 from rl2cli.cli.found_run import find
 from rl2cli.cli.output import emit_json, emit_lines, note, without_colour
 from rl2cli.cli.parameters import AllowImport, AsJson, Quiet, Run, whole_number
+from rl2cli.cli.start import find_place, follow
 from rl2cli.cli.startup import imported
 from rl2cli.errors import UsageError
 from rl2cli.training.run_folder import find_run, group_of
@@ -34,10 +36,15 @@ def resume(
     Everything but the total is as the run began; the folder of the run is printed on stdout when it has ended.
     """
     grant(allow_import or [])
+    place = find_place(os.environ)
+    if place is not None and place.rank:
+        return follow(place)
     group = _group(run)
     if group is not None:
         from rl2cli.cli.seeds import How, resume_seeds
 
+        if place is not None:
+            raise UsageError("each run of a group learns in one process", hint=f"name one of the runs in {group}")
         if not quiet:
             note(f"using the group of seeds {group}")
         return resume_seeds(group, frames, How(as_json, quiet, tuple(allow_import or ())))
@@ -52,7 +59,7 @@ def resume(
     imported()
     view = make_view("quiet" if quiet else "json" if as_json else "auto", no_color=without_colour())
     try:
-        summary = session.resume(str(found.path), total_frames=frames, view=view, command=context.obj)
+        summary = session.resume(str(found.path), total_frames=frames, view=view, command=context.obj, place=place)
     finally:
         view.close()
     emit_json(summary.to_json()) if as_json else emit_lines([summary.run_dir])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,7 @@ from rl2cli.cli.startup import imported
 
 if TYPE_CHECKING:
     from rl2cli.spec import LoadedSpec
+    from rl2cli.training.learners.place import Place
 
 
 def load(spec: str, overrides: Sequence[str], *, quiet: bool, **short: Any) -> LoadedSpec:
@@ -38,20 +40,50 @@ def start(
     dry_run: bool = False,
     as_json: bool = False,
     quiet: bool = False,
-) -> None:
-    """Train the spec of that name, or print its plan; `command` is the command line, for the record."""
+) -> int:
+    """Train the spec of that name, or print its plan; `command` is the command line, for the record.
+
+    Of several learners, all but the first only learn what that one says.
+    """
+    place = find_place(os.environ)
+    if place is not None and place.rank:
+        return 0 if dry_run else follow(place)
     loaded = load(spec, overrides, seed=seed, total_frames=frames, device=device, quiet=quiet)
     if dry_run:
         from rl2cli.cli.plan import print_plan
 
-        return print_plan(loaded, as_json=as_json)
+        print_plan(loaded, place, as_json=as_json)
+        return 0
     from rl2cli.reporting.view import make_view
     from rl2cli.training import session
 
     imported()
     view = make_view("quiet" if quiet else "json" if as_json else "auto", no_color=without_colour())
     try:
-        summary = session.train(loaded, run_dir=run_dir, view=view, command=command)
+        summary = session.train(loaded, run_dir=run_dir, view=view, command=command, place=place)
     finally:
         view.close()
     emit_json(summary.to_json()) if as_json else emit_lines([summary.run_dir])
+    return 0
+
+
+def find_place(environ: Mapping[str, str]) -> Place | None:
+    """Return the place of this process among those that torchrun started; None where it did not.
+
+    Raises:
+        UsageError: See `place.find_place`.
+    """
+    if "WORLD_SIZE" not in environ:
+        return None
+    from rl2cli.training.learners import place
+
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch.distributed warns of every wait that is cut short
+    return place.find_place(environ)
+
+
+def follow(place: Place) -> int:
+    """Learn what the first of several learners says, and return the exit code."""
+    from rl2cli.training.learners import follower
+
+    imported()
+    return follower.follow(place)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rl2cli.cli.parameters import AllowImport, AsJson, Device, Overrides, Quiet, Seed, whole_number
-from rl2cli.cli.start import load, start
+from rl2cli.cli.start import find_place, load, start
+from rl2cli.errors import UsageError
 from rl2cli.trust import allow_import as grant
 
 
@@ -50,10 +52,12 @@ def train(
     if seeds is not None and not dry_run:
         from rl2cli.cli.seeds import How, train_seeds
 
+        if find_place(os.environ) is not None:
+            raise UsageError("--seeds trains each run in one process", hint="leave out --seeds, or torchrun")
         loaded = load(spec, overrides or [], seed=seed, total_frames=frames, device=device, quiet=quiet)
         how = How(as_json=as_json, quiet=quiet, allow_import=tuple(allow_import or ()))
         return train_seeds(loaded, seeds, run_dir, how)
-    start(
+    return start(
         spec,
         command=context.obj,
         overrides=overrides or [],
@@ -65,4 +69,3 @@ def train(
         as_json=as_json,
         quiet=quiet,
     )
-    return 0

@@ -137,6 +137,16 @@ class ScaleSpec(Options):
         15.0, description="Seconds without a sign of life after which a worker is lost, and others do its work."
     )
 
+    # --- learning: who computes the gradients ---
+    deterministic: bool = Field(
+        True,
+        description="Make every gradient of `gradient_shards` parts, summed in one order, so that the bits do not "
+        "depend on the number of learners; false averages one gradient of each learner.",
+    )
+    gradient_shards: Annotated[int, Field(ge=1, le=4096)] = Field(
+        4, description="Parts of a minibatch whose gradients are computed apart; the number of learners divides it."
+    )
+
     def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:
         """Return what does not divide, and what belongs to another engine."""
         del total_frames
@@ -201,6 +211,9 @@ class RunSpec(Options):
         "auto",
         description="Step the environments while learning, with the weights of one update ago; auto does so where they "
         "step outside of Python and there are cores or a GPU for both.",
+    )
+    scale: ScaleSpec | None = Field(
+        None, description="Several processes or machines; torchrun implies it, and a run of one process has none."
     )
     init: InitSpec | None = Field(None, description="Another run to start from; its own first weights if left out.")
     env: EnvSpec = Field(default_factory=EnvSpec)

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.base import BaseAlgorithm, Task
+from rl2cli.algorithms.gradient_shards import GradientShards
 from rl2cli.cores import available_cores
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
@@ -23,6 +25,8 @@ from rl2cli.training.allocator import keep_freed_memory
 from rl2cli.training.compilation import choose_compilation
 from rl2cli.training.evaluation import Evaluator
 from rl2cli.training.initial_weights import Start, start_from
+from rl2cli.training.learners.group import Learners
+from rl2cli.training.learners.shares import require_gpus, share
 from rl2cli.training.precision import choose_precision, is_large, set_precision
 from rl2cli.training.room import require_room
 from rl2cli.training.seeding import derive_seed, make_generator
@@ -66,6 +70,8 @@ class Parts:
     """Who steps the environments where that is not `env`."""
     start: Start | None = None
     """Where the first weights came from, where that is another run."""
+    learners: Learners | None = None
+    """All that learn together; None where this process learns alone."""
 
     def start_from_another(self) -> None:
         """Take first weights over from the run that `[init]` names; of a new run only, before it is trained.
@@ -110,6 +116,7 @@ def build(
     announce: Callable[[str], None] | None = None,
     checkpoints: Path = Path("outputs"),
     total_frames: int | None = None,
+    learners: Learners | None = None,
 ) -> Parts:
     """Build environment, networks and algorithm, making every automatic choice on the way.
 
@@ -118,6 +125,7 @@ def build(
         announce: Told before something that takes long, compiling; None where nothing is compiled, for a dry run.
         checkpoints: Where the run's checkpoints lie, or a folder above it where that is not there yet.
         total_frames: Frames it goes on to where that was changed on resume; its schedules keep those of the spec.
+        learners: Those that learn together, of which this is the first; None where this process learns alone.
 
     Raises:
         UsageError: The parts do not fit together, or on this machine; the message says which.
@@ -128,15 +136,19 @@ def build(
         prepare_drawing()  # before a backend is imported
     plan = plan_environments(spec)
     device, choice = choose_device(plan.spec)
+    if learners is not None:
+        require_gpus(learners.place, device)
     env = make_env_adapter(plan.spec.env, device=device) if spec.scale is None else _declared(plan.spec)
     try:
         algorithm = build_algorithm(plan.spec, env, device)
+        shards, share_choice = share(plan.spec.scale, algorithm, learners)
         kept = require_room(plan.spec, algorithm, checkpoints, total_frames)
     except BaseException:
         env.close()
         raise
+    share_gradients(algorithm, shards)
     overlap, overlap_choice = choose_overlap(plan.spec, algorithm, env)
-    threads, thread_choice = choose_threads(plan.spec.model_copy(update={"overlap": overlap}), algorithm)
+    threads, thread_choice = choose_threads(plan.spec.model_copy(update={"overlap": overlap}), algorithm, learners)
     torch.set_num_threads(threads)
     if device.type == "cpu" and is_large(algorithm):
         keep_freed_memory()
@@ -146,7 +158,7 @@ def build(
     settled = {"device": str(device), "threads": threads, "precision": precision, "compile": compiled}
     settled["overlap"] = overlap
     explicit = plan.spec.model_copy(update=settled)
-    found = (choice, thread_choice, precision_choice, compile_choice, overlap_choice, *plan.choices, kept)
+    found = (choice, thread_choice, precision_choice, compile_choice, overlap_choice, share_choice, *plan.choices, kept)
     choices = tuple(text for text in found if text)
     actor = build_algorithm(explicit, env, device) if overlap else None
     evaluator = make_evaluator(explicit, device)
@@ -156,7 +168,8 @@ def build(
         choices = (*choices, sharding.sentence)
     if is_limited(explicit) and announce is not None:
         evaluator.prepare()
-    parts = Parts(Plan(explicit, choices), algorithm, env, evaluator, plugin_classes(explicit), actor, sharding)
+    classes = plugin_classes(explicit)
+    parts = Parts(Plan(explicit, choices), algorithm, env, evaluator, classes, actor, sharding, learners=learners)
     if sharding is not None and announce is not None:
         try:
             sharding.start(announce)
@@ -164,6 +177,13 @@ def build(
             parts.close()
             raise
     return parts
+
+
+def share_gradients(algorithm: BaseAlgorithm, shards: GradientShards | None) -> None:
+    """Have every optimiser of `algorithm` make its gradients of `shards`; as a whole where that is None."""
+    for module in algorithm.modules():
+        if isinstance(module, FlatAdam):
+            module.shards = shards
 
 
 def _declared(spec: RunSpec) -> BaseEnvAdapter:
@@ -245,13 +265,20 @@ def on_this_machine(spec: RunSpec) -> tuple[RunSpec, list[str]]:
     return spec, []
 
 
-def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm) -> tuple[int, str | None]:
-    """Return torch's thread count and, where it was automatic, a sentence about it; `overlap` has to be settled."""
+def choose_threads(spec: RunSpec, algorithm: BaseAlgorithm, learners: Learners | None = None) -> tuple[int, str | None]:
+    """Return torch's thread count and, where it was automatic, a sentence about it; `overlap` has to be settled.
+
+    It decides bits, so where these do not depend on the number of learners it does not either.
+    """
     if spec.threads != "auto":
         return spec.threads, None
     if not is_large(algorithm):
         return 1, "1 thread: the network is small"
     cores = available_cores()
+    if spec.scale is not None:
+        most = 1 if learners is None else learners.place.local_learners
+        each = max(1, cores // (spec.scale.gradient_shards if spec.scale.deterministic else most))
+        return each, f"{_threads(each)}: the network is large, and other learners may be here"
     if spec.overlap is True and algorithm.task.device.type == "cpu" and cores > 1:
         return cores // 2, f"{_threads(cores // 2)}: the other cores step the environments"
     return cores, f"{_threads(cores)}: the network is large"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import platformdirs
 
+from rl2cli.algorithms.adam import FlatAdam
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.algorithms.compiled import CompilationError, CompiledStep, find_compiler
 from rl2cli.spec.model import RunSpec
@@ -40,6 +41,8 @@ def choose_compilation(
     """
     if spec.compile is False or algorithm.task.device.type != "cpu":
         return False, None
+    if any(isinstance(module, FlatAdam) and module.shards is not None for module in algorithm.modules()):
+        return False, "update eager: its gradients are made of shards"
     try:
         step = algorithm.make_compiled_step()
         if step is None:

@@ -25,13 +25,17 @@ from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
 from rl2cli.training.checkpoint_format import folder_name
 from rl2cli.training.filming import Filming, environment_maker
 from rl2cli.training.journal import Journal
+from rl2cli.training.learners.group import Learners
+from rl2cli.training.learners.leader import Leader, leading
+from rl2cli.training.learners.place import START, Place, for_learners, require_even_shares
+from rl2cli.training.learners.presence import LearnerLostError
 from rl2cli.training.machine_facts import machine_facts
 from rl2cli.training.migration import WRITTEN_BY, migrated, refused_in_words
 from rl2cli.training.nan_report import write_nan_report
 from rl2cli.training.plugin_changes import changed_plugins
 from rl2cli.training.resume_notice import of_episodes, of_segments
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
-from rl2cli.training.signals import StopRequest
+from rl2cli.training.signals import ECHO_SECONDS, StopRequest
 from rl2cli.training.trainer import Schedule, Trainer
 from rl2cli.training.trial import measure
 
@@ -43,6 +47,7 @@ def train(
     run_dir: Path | None = None,
     command: Sequence[str] = (),
     root: Path = Path("outputs"),
+    place: Place | None = None,
 ) -> Summary:
     """Train what the spec says and return how it ended.
 
@@ -52,23 +57,29 @@ def train(
         run_dir: Folder of the run; `root/<name>/<UTC time>-s<seed>` where left out.
         command: The command line, for the record.
         root: Where runs are kept.
+        place: That of this process, the first, among several learners; None where it learns alone.
 
     Raises:
         RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
     """
+    name, seed = loaded.spec.name, loaded.spec.seed
     parts = build_loaded(
-        loaded, view.message, run_dir or root
+        loaded, view.message, run_dir or root, place
     )  # there is nothing to save: signals act as they did before
     try:
-        with StopRequest() as stop, RunFolder.create(root, loaded.spec.name, loaded.spec.seed, run_dir) as folder:
+        with (
+            leading(parts.learners, parts.plan.spec, parts.algorithm.task.device) as leader,
+            StopRequest(echo_seconds=_echo_seconds(place)) as stop,
+            RunFolder.create(root, name, seed, run_dir) as folder,
+        ):
             write_text_atomic(folder.spec, loaded.text)
             write_text_atomic(folder.resolved, dump_spec(parts.plan.spec))
-            return _Session(parts, folder, view, command).run(stop, None)
+            return _Session(parts, folder, view, command, leader=leader).run(stop, None)
     finally:
         parts.close()
 
 
-def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
+def describe_plan(loaded: LoadedSpec, place: Place | None = None) -> dict[str, Any]:
     """Build what the spec says, train nothing, and return its sizes and every automatic choice, for `--dry-run`.
 
     The expected time is that of an untrained rollout and update, times the number of them.
@@ -76,7 +87,7 @@ def describe_plan(loaded: LoadedSpec) -> dict[str, Any]:
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
-    parts = build_loaded(loaded, None, Path("outputs"))
+    parts = build_loaded(loaded, None, Path("outputs"), place)
     try:
         trial = measure(parts)
         spec = parts.plan.spec
@@ -112,6 +123,7 @@ def resume(
     view: View,
     total_frames: int | None = None,
     command: Sequence[str] = (),
+    place: Place | None = None,
 ) -> Summary:
     """Go on with a run from its newest valid checkpoint and return how it ended.
 
@@ -120,12 +132,14 @@ def resume(
         view: What the user sees.
         total_frames: New total of frames, kept by later resumes; schedules keep the total they began with.
         command: The command line, for the record.
+        place: See `train`; their number may differ from the one that the run began with.
 
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
     path = find_run(run).path
-    with StopRequest(f"nothing is lost; go on with: rl2 resume {path}") as stop, RunFolder.open(path) as folder:
+    hint = f"nothing is lost; go on with: rl2 resume {path}"
+    with StopRequest(hint, _echo_seconds(place)) as stop, RunFolder.open(path) as folder:
         folder.lock()
         store = CheckpointStore(folder.checkpoints)
         _announce(view, of_segments(folder.checkpoints))
@@ -134,28 +148,35 @@ def resume(
         _announce(view, of_episodes(checkpoint))
         look_from(folder.path.absolute())
         spec, moved = on_this_machine(spec_from_dict(checkpoint.metadata["spec"]))
+        require_even_shares(spec, place)
         checkpoint.notes.extend(moved)
         if total_frames is not None and total_frames <= checkpoint.frames:
             raise UsageError(
                 f"the run has {checkpoint.frames:,} frames already", hint="--frames is the new total: give a larger one"
             )
         total_frames = total_frames or checkpoint.metadata.get("total_frames")
-        parts = build(spec, view.message, folder.checkpoints, total_frames)
+        parts = build(spec, view.message, folder.checkpoints, total_frames, _learners(place))
         checkpoint.notes.extend(changed_plugins(folder.path, spec))
         try:
-            return _Session(parts, folder, view, command, total_frames).run(stop, checkpoint)
+            with leading(parts.learners, parts.plan.spec, parts.algorithm.task.device) as leader:
+                return _Session(parts, folder, view, command, total_frames, leader).run(stop, checkpoint)
         finally:
             parts.close()
 
 
-def build_loaded(loaded: LoadedSpec, announce: Callable[[str], None] | None, folder: Path) -> Parts:
+def build_loaded(
+    loaded: LoadedSpec, announce: Callable[[str], None] | None, folder: Path, place: Place | None = None
+) -> Parts:
     """Build what `loaded` says; an error that blames a setting has the line that it stands in.
+
+    For a dry run, where `announce` is None, no other learners are asked for.
 
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
     try:
-        parts = build(loaded.spec, announce, folder)
+        learners = None if announce is None else _learners(place)
+        parts = build(for_learners(loaded.spec, place), announce, folder, learners=learners)
         try:
             parts.start_from_another()
         except BaseException:
@@ -179,8 +200,9 @@ class _Session:
         view: View,
         command: Sequence[str],
         total_frames: int | None = None,
+        leader: Leader | None = None,
     ) -> None:
-        self.parts, self.folder, self.view = parts, folder, view
+        self.parts, self.folder, self.view, self.leader = parts, folder, view, leader
         self.spec: RunSpec = parts.plan.spec
         self.command = list(command) or sys.argv
         self.total_frames = total_frames or self.spec.total_frames
@@ -212,9 +234,11 @@ class _Session:
             self.parts.actor,
             self._filming(journal),
             self.parts.sharding,
+            tell=None if self.leader is None else self.leader.send_rollout,
         )
         status: Status = "failed"
         try:
+            self._share_state(checkpoint)
             notes = [] if checkpoint is None else [*checkpoint.notes, *_restore(trainer, checkpoint)]
             notes += self.parts.start.warnings if self.parts.start else ()
             self.view.start(self._facts(None if checkpoint is None else start_frames))
@@ -229,6 +253,8 @@ class _Session:
         except RL2Error as error:
             if isinstance(error, NonFiniteError):
                 self._report_numbers(trainer, error)
+            if isinstance(error, LearnerLostError):
+                error.hint = f"go on with any number of learners: {START} resume {self.folder.path}"
             journal.event("failed", trainer.frames, error=error.message)
             if error is trainer.saver.error:
                 raise self._unsaved(trainer, error) from error
@@ -256,6 +282,19 @@ class _Session:
                 hint=f"go on with: rl2 resume {self.folder.path}",
             )
         return summary
+
+    def _share_state(self, checkpoint: Checkpoint | None) -> None:
+        """Have the other learners begin where this one does, from nothing but what it sends them."""
+        if self.leader is None:
+            return
+        if checkpoint is None:
+            algorithm = self.parts.algorithm
+            states = {name: generator.get_state() for name, generator in algorithm.generators.items()}
+            self.leader.send_state(algorithm.state_dict(), states)
+        else:
+            with refused_in_words(checkpoint.metadata):
+                state = migrated(checkpoint.state)
+                self.leader.send_state(state["algorithm"], state["generators"], checkpoint.segments)
 
     def _unsaved(self, trainer: Trainer, error: RL2Error) -> StorageError:
         """Return the error of the last save, with what there is on the disk, and how to go on from it."""
@@ -334,6 +373,7 @@ class _Session:
                 "precision": self.spec.precision,
                 "compile": self.spec.compile,
                 "overlap": self.spec.overlap,
+                "learners": 1 if self.leader is None else self.leader.learners.place.learners,
             },
             "choices": list(self.parts.plan.choices),
         }
@@ -377,6 +417,14 @@ class _Session:
         except StorageError as error:
             self._warn(error.message)
         return summary
+
+
+def _learners(place: Place | None) -> Learners | None:
+    return None if place is None or place.learners == 1 else Learners(place)
+
+
+def _echo_seconds(place: Place | None) -> float:
+    return 0.0 if place is None else ECHO_SECONDS
 
 
 def _announce(view: View, text: str | None) -> None:

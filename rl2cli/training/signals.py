@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from types import FrameType, TracebackType
 from typing import Any
 
 from rl2cli.errors import Interrupted
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ECHO_SECONDS = 5.0
+"""Of several learners: whoever stops all processes of a run does so to torchrun too, which then sends each the same."""
 
 
 class StopRequest:
@@ -19,13 +23,16 @@ class StopRequest:
 
     Args:
         hint: What to do after a signal that came when nothing was to be saved; see `at_once`.
+        echo_seconds: For so long after the first signal, further ones are taken for the same.
     """
 
-    def __init__(self, hint: str | None = None) -> None:
+    def __init__(self, hint: str | None = None, echo_seconds: float = 0.0) -> None:
         self.signal_number: int | None = None
         self.at_once = hint is not None
         """Whether there is nothing to save yet, so that a signal raises `Interrupted` there and then."""
         self._hint = hint
+        self._echo_seconds = echo_seconds
+        self._first = 0.0
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopRequest:
@@ -40,8 +47,15 @@ class StopRequest:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         del frame
-        self.signal_number = number
-        self._restore()
+        now = time.monotonic()
+        if self.signal_number is not None and now - self._first < self._echo_seconds:
+            return
+        repeated, self.signal_number, self._first = self.signal_number is not None, number, now
+        if repeated or not self._echo_seconds:
+            self._restore()
+        if repeated:
+            os.kill(os.getpid(), number)  # as it acted before
+            return
         if self.at_once:
             name = signal.Signals(number).name
             raise Interrupted(f"stopped by {name} before it went on", signal_number=number, hint=self._hint)

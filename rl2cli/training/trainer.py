@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +71,7 @@ class Trainer:
             collecting and learning take turns.
         filming: Makes videos of the policy; None where there are none.
         sharding: Who steps the environments where that is not `env`; None where it is.
+        tell: Told of every rollout and the frames with it, before the algorithm learns from it; None for nobody.
     """
 
     def __init__(
@@ -86,11 +87,12 @@ class Trainer:
         actor: BaseAlgorithm | None = None,
         filming: Filming | None = None,
         sharding: Sharding | None = None,
+        tell: Callable[[Trajectories, int], None] | None = None,
     ) -> None:
         self.algorithm, self.env, self.evaluator = algorithm, env, evaluator
         self.journal, self.view, self.schedule = journal, view, schedule
         self.saver = Saver(store, journal, view, metadata, schedule.on_storage_error)
-        self.filming = filming
+        self.filming, self.tell = filming, tell
         self.clock = Clock()
         self.collector = self._make_collector(actor, sharding)
         self.weights = WeightCheck(algorithm)
@@ -153,6 +155,8 @@ class Trainer:
         rollout.check_finite(self.frames)
         before = time.perf_counter()
         self.frames += rollout.frames
+        if self.tell is not None:
+            self.tell(trajectories, self.frames)
         metrics = self.algorithm.update(trajectories, self.frames)
         seconds = time.perf_counter() - before
         self.clock.learning += seconds

@@ -129,7 +129,7 @@ def test_update_is_a_plain_loop_of_torch_adam() -> None:
     batch = theirs.make_batch(trajectories)
     for _ in range(4):
         adam.zero_grad()
-        theirs.loss(batch, 0.2, 0.01)[0].backward()
+        theirs.loss(theirs.normalized(batch), 0.2, 0.01)[0].backward()
         torch.nn.utils.clip_grad_norm_(parameters, 0.5)
         adam.step()
     ours.update(trajectories, 16)

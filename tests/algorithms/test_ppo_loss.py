@@ -86,7 +86,7 @@ def test_loss_and_gradients_are_torchrls(continuous: bool, clip_value: float | N
         log_std_init=-0.3,
     )
     batch = random_batch(ppo, 256)
-    loss, (policy, value, entropy, _, clip_fraction) = ppo.loss(batch, CLIP, ENTROPY_COEF)
+    loss, (policy, value, entropy, _, clip_fraction) = ppo.loss(ppo.normalized(batch), CLIP, ENTROPY_COEF)
     theirs = _torchrl_loss(ppo, continuous, normalize, clip_value)(_as_torchrl(batch))
     their_loss = theirs["loss_objective"] + theirs["loss_critic"] + theirs["loss_entropy"]
 

@@ -60,7 +60,16 @@ def main() -> None:
         return answer
 
     RslRlVecEnvWrapper.step = counted
-    arguments = ["--task", asked.task, "--device", "cpu", "--seed", str(asked.seed), "presets=ovphysx", "agent.device=cpu"]
+    arguments = [
+        "--task",
+        asked.task,
+        "--device",
+        "cpu",
+        "--seed",
+        str(asked.seed),
+        "presets=ovphysx",
+        "agent.device=cpu",
+    ]
     if asked.num_envs:
         arguments += ["--num_envs", str(asked.num_envs)]
     train_rsl_rl.run(arguments)

@@ -1,0 +1,1 @@
+"""Several processes that learn together: torchrun starts them, torch.distributed connects them."""

@@ -1,0 +1,88 @@
+"""The first learner's side: it collects and writes, and has the others learn from what it collected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import torch
+
+from rl2cli.errors import RL2Error, Stopped
+from rl2cli.keys import Trajectories
+from rl2cli.segment import Segment
+from rl2cli.spec import spec_to_dict
+from rl2cli.spec.model import RunSpec
+from rl2cli.training.learners.group import Learners
+from rl2cli.training.learners.presence import LearnerLostError
+from rl2cli.training.state_tree import flatten
+
+BEGIN, STATE, SEGMENT, ROLLOUT, END = "begin", "state", "segment", "rollout", "end"
+"""Kinds of messages."""
+
+
+class Leader:
+    """What the first of several learners tells the others; see `follower.follow`.
+
+    Args:
+        learners: All of them.
+    """
+
+    def __init__(self, learners: Learners) -> None:
+        self.learners = learners
+
+    def begin(self, spec: RunSpec, device: torch.device) -> None:
+        """Have the others build what `spec`, whose choices are all made, says.
+
+        Raises:
+            RL2Error: One of them does not come, ends, or has other versions.
+        """
+        self.learners.join()
+        self.learners.send({"kind": BEGIN, "spec": spec_to_dict(spec)})
+        self.learners.open(device)
+
+    def send_state(
+        self, state: Mapping[str, Any], generators: Mapping[str, torch.Tensor], segments: Sequence[Segment] = ()
+    ) -> None:
+        """Give the others the algorithm's state, the states of its generators, and the segments of its replay."""
+        tensors, tree = flatten({"algorithm": dict(state), "generators": dict(generators)})
+        self.learners.send({"kind": STATE, "tree": tree, "segments": len(segments)}, tensors)
+        for segment in segments:  # one after the other: a replay is in no memory twice
+            self.learners.send({"kind": SEGMENT}, segment.content())
+
+    def send_rollout(self, trajectories: Trajectories, frames: int) -> None:
+        """Have the others learn from a rollout, with which there are so many frames."""
+        tensors, tree = flatten(trajectories)
+        self.learners.send({"kind": ROLLOUT, "tree": tree, "frames": frames}, tensors)
+
+    def end(self, words: str = "") -> list[str]:
+        """Have the others end, `words` say why where it is an error; return those that are not there any more."""
+        with suppress(RL2Error):
+            self.learners.send({"kind": END})
+        return self.learners.farewell(words)
+
+
+@contextmanager
+def leading(learners: Learners | None, spec: RunSpec, device: torch.device) -> Iterator[Leader | None]:
+    """Lead the other learners for the block, which they end with, however it ends; None where there are no others.
+
+    Raises:
+        RL2Error: See `Leader.begin`.
+    """
+    if learners is None:
+        yield None
+        return
+    leader = Leader(learners)
+    try:
+        leader.begin(spec, device)
+        yield leader
+    except LearnerLostError as lost:
+        learners.close(lost.message)
+        raise
+    except BaseException as error:
+        missing = leader.end(str(error))
+        if missing and isinstance(error, Stopped):
+            error.message += f"; {' and '.join(missing)} had ended before"
+        raise
+    else:
+        leader.end()

@@ -1,0 +1,178 @@
+"""Several learners: their places, what they send each other, who is missed; and two of them as processes."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import learner_processes
+import pytest
+import torch
+from small_runs import spec, train
+
+from rl2cli.errors import UsageError
+from rl2cli.spec import load_spec_dict
+from rl2cli.training.learners import packing, presence
+from rl2cli.training.learners.place import Place, find_place, for_learners, require_even_shares
+from rl2cli.training.learners.presence import Presence
+
+TORCHRUN = {
+    "RANK": "3",
+    "WORLD_SIZE": "4",
+    "LOCAL_RANK": "1",
+    "LOCAL_WORLD_SIZE": "2",
+    "MASTER_ADDR": "host",
+    "MASTER_PORT": "29500",
+}
+
+
+def place(learners: int, rank: int = 0) -> Place:
+    return Place(rank, learners, rank, learners, "127.0.0.1", 29500)
+
+
+def test_the_place_is_what_torchrun_says() -> None:
+    assert find_place({}) is None
+    assert find_place({"RANK": "3"}) is None  # no word of others
+    found = find_place(TORCHRUN)
+    assert found == Place(3, 4, 1, 2, "host", 29500)
+    assert not found.is_one_machine
+    assert place(2).is_one_machine
+
+
+@pytest.mark.parametrize("missing", [name for name in TORCHRUN if name != "WORLD_SIZE"])
+def test_half_an_environment_is_refused(missing: str) -> None:
+    with pytest.raises(UsageError, match=f"WORLD_SIZE is set, but {missing} is not") as refused:
+        find_place({name: value for name, value in TORCHRUN.items() if name != missing})
+    assert "torchrun --nproc-per-node K -m rl2cli train SPEC" in (refused.value.hint or "")
+
+
+@pytest.mark.parametrize("wrong", [{"RANK": "4"}, {"RANK": "-1"}, {"WORLD_SIZE": "two"}, {"MASTER_PORT": "0"}])
+def test_places_that_cannot_be_are_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="these are no learners"):
+        find_place(TORCHRUN | wrong)
+
+
+def test_torchrun_implies_scale() -> None:
+    plain = load_spec_dict(spec()).spec
+    assert for_learners(plain, None) is plain
+    shared = for_learners(plain, place(2))
+    assert shared.scale is not None
+    assert (shared.scale.deterministic, shared.scale.gradient_shards) == (True, 4)
+    own = load_spec_dict(spec(scale={"gradient_shards": 6})).spec
+    assert for_learners(own, place(3)) is own
+
+
+def test_learners_that_do_not_divide_the_shards_are_refused() -> None:
+    own = load_spec_dict(spec(scale={"gradient_shards": 4})).spec
+    with pytest.raises(UsageError, match="3 learners cannot share 4 gradient shards evenly") as refused:
+        for_learners(own, place(3))
+    assert refused.value.hint == "start 1, 2 or 4, or a new run with --set scale.gradient_shards=6"
+    assert refused.value.place == "scale.gradient_shards"
+    averaged = load_spec_dict(spec(scale={"deterministic": False})).spec
+    require_even_shares(averaged, place(3))
+
+
+def test_a_run_that_was_begun_for_one_learner_stays_so() -> None:
+    plain = load_spec_dict(spec()).spec
+    require_even_shares(plain, place(1))
+    with pytest.raises(UsageError, match="begun for one learner, without \\[scale\\], and cannot go on with 2"):
+        require_even_shares(plain, place(2))
+
+
+# --- what is sent ---
+
+
+def _tensors() -> dict[str, torch.Tensor]:
+    return {
+        "matrix": torch.randn(3, 5),
+        "turned": torch.randn(4, 6).T,
+        "flags": torch.tensor([True, False, True]),
+        "images": torch.randint(256, (2, 3, 4), dtype=torch.uint8),
+        "none": torch.zeros(0, 7),
+        "count": torch.tensor(2**60),
+        "half": torch.randn(9).bfloat16(),
+        "double": torch.randn(100, dtype=torch.float64),
+    }
+
+
+@pytest.mark.parametrize("largest", [0, 64, 200, 1 << 26])
+def test_packed_tensors_come_back(largest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "LARGEST", largest)
+    tensors = _tensors()
+    layout, buffers = packing.pack(tensors)
+    assert len(buffers) == {0: 8, 64: 8, 200: 6, 1 << 26: 1}[largest] or largest in (0, 64, 200)
+    received = packing.allocate(layout, torch.device("cpu"))
+    assert [len(buffer) for buffer in received] == [len(buffer) for buffer in buffers]
+    for into, sent in zip(received, buffers, strict=True):
+        into.copy_(sent)
+    found = packing.unpack(layout, received)
+    assert list(found) == list(tensors)
+    for name, tensor in tensors.items():
+        assert found[name].dtype == tensor.dtype
+        assert torch.equal(found[name], tensor), name
+        assert found[name].data_ptr() % packing.ALIGNMENT == 0 or not tensor.numel()
+
+
+def test_a_large_tensor_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packing, "LARGEST", 100)
+    large = torch.randn(1000)
+    _, (buffer,) = packing.pack({"large": large})
+    assert buffer.data_ptr() == large.data_ptr()
+
+
+# --- who is there ---
+
+
+@pytest.fixture
+def pair(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Two learners that see each other in a store of this process."""
+    from torch._C._distributed_c10d import HashStore
+
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.02)
+    monkeypatch.setattr(presence, "DOUBT_SECONDS", 0.3)
+    store = HashStore()
+    both = [Presence(store, place(2, rank)) for rank in range(2)]
+    yield both
+    for each in both:
+        each.leave()
+
+
+def test_a_learner_that_stops_counting_is_lost(pair: list[Presence]) -> None:
+    first, second = pair
+    time.sleep(0.2)
+    assert first.lost(0.15) == second.lost(0.15) == ()
+    second._over.set()  # as if it had been killed
+    time.sleep(0.3)
+    assert first.lost(0.2) == (1,)
+    assert first.who_is_gone() == (1,)
+    assert f"process {first.card(1)['pid']}" in first.describe(1)
+
+
+def test_a_learner_that_left_in_words_is_not_gone(pair: list[Presence]) -> None:
+    first, second = pair
+    assert first.wait_for_leaving(0.05) == [first.describe(1)]
+    second.leave("no such environment")
+    assert first.wait_for_leaving(1.0) == []
+    assert first.last_words(1) == "no such environment"
+    assert first.who_is_gone() == ()
+
+
+# --- two of them ---
+
+SMALL: dict[str, Any] = {"total_frames": 256, "num_envs": 4, "logging": {"tensorboard": False}}
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="starts processes as torchrun does on POSIX")
+def test_two_learners_have_the_bits_of_one(tmp_path: Path) -> None:
+    settings = spec(**SMALL, scale={"gradient_shards": 2})
+    name = learner_processes.write_spec(tmp_path, settings)
+    processes = learner_processes.start(2, tmp_path, "train", name, "--run-dir", "two", "-q")
+    alone = train(tmp_path, settings, "alone")
+    ended = [process.communicate(timeout=100) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], ended
+    assert ended == [("two\n", ""), ("", "")]
+    assert learner_processes.digest(tmp_path / "two") == learner_processes.digest(alone)
+    plain = train(tmp_path, spec(**SMALL), "plain")
+    assert learner_processes.digest(plain).parts["weights"] != learner_processes.digest(alone).parts["weights"]
