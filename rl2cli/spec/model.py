@@ -212,9 +212,6 @@ class RunSpec(Options):
         description="Step the environments while learning, with the weights of one update ago; auto does so where they "
         "step outside of Python and there are cores or a GPU for both.",
     )
-    scale: ScaleSpec | None = Field(
-        None, description="Several processes or machines; torchrun implies it, and a run of one process has none."
-    )
     init: InitSpec | None = Field(None, description="Another run to start from; its own first weights if left out.")
     env: EnvSpec = Field(default_factory=EnvSpec)
     network: NetworkSpec = Field(default_factory=NetworkSpec)
@@ -224,4 +221,6 @@ class RunSpec(Options):
     checkpoint: CheckpointSpec = Field(default_factory=CheckpointSpec)
     video: VideoSpec | None = Field(None, description="When the policy is filmed; never where left out.")
     logging: LoggingSpec = Field(default_factory=LoggingSpec)
-    scale: ScaleSpec | None = Field(None, description="Many processes or machines; one process where left out.")
+    scale: ScaleSpec | None = Field(
+        None, description="Many processes or machines; torchrun implies it, and a run of one process has none."
+    )

@@ -1,4 +1,4 @@
-"""What training costs beside the physics: `python tests/benchmarks/omniverse_speed.py [SPEC] [--frames N] [--repeats K]`.
+"""What training costs beside the physics: `python tests/benchmarks/omniverse_speed.py [SPEC] [--repeats K]`.
 
 Takes turns between the engine of the spec's scene on its own, with as many environments and random efforts, and a whole
 `rl2 train` of the spec without evaluations; prints frames/s of both, medians and the ratio. Bare stepping is what the
