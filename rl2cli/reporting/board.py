@@ -291,7 +291,7 @@ def _checkpoint_cells(progress: Progress) -> list[Cell]:
 
 def _worker_cells(worker: WorkerRow, glyphs: Glyphs) -> list[Cell]:
     speed = Cell(rate(worker.frames_per_second), str(worker.place), "frames/s")
-    lost = Cell("lost, starting anew", str(worker.place), style="bold yellow")
+    lost = Cell("lost", str(worker.place), style="bold yellow")
     restarts = Cell(count(worker.restarts), unit="restart" if worker.restarts == 1 else "restarts")
     return [speed if worker.is_alive else lost, restarts, Cell(glyphs.clean(worker.name), style="dim")]
 

@@ -55,12 +55,12 @@ def test_frames_of_the_simulator_are_shown_where_they_are_others() -> None:
 def test_every_worker_has_a_row_and_those_that_are_too_many_have_one_together() -> None:
     rows = tuple(WorkerRow(place, f"node-{place}", place != 1, 1000.0 + place, place) for place in range(10))
     text = drawn(progress=dataclasses.replace(PROGRESS, workers=rows), height=40)
-    assert text[16:19] == [
+    assert text[15:18] == [
         "│ workers     0 1,000 frames/s     0 restarts           node-0                 │",
-        "│             1 lost, starting anew  1 restart          node-1                 │",
+        "│             1 lost               1 restart            node-1                 │",
         "│             2 1,000 frames/s     2 restarts           node-2                 │",
     ]
-    assert text[24] == "│             2 more 2,020 frames/s  17 restarts                               │"
+    assert text[23] == "│             2 more 2,020 frames/s                     17 restarts            │"
 
 
 SAC_LOSSES = ("critic", "policy", "entropy", "temperature", "value", "critic_gradient_norm", "policy_gradient_norm")
