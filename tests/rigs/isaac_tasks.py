@@ -33,7 +33,10 @@ for _ in range(20):
     assert torch.isfinite(step.reward).all()
 env.close()
 """
-TRAINED = {"Isaac-Cartpole-Direct": "trained, `runs/isaac-cartpole.toml`"}
+TRAINED = {
+    "Isaac-Cartpole-Direct": "trained, `runs/isaac-cartpole.toml`",
+    "Isaac-Ant-Direct": "trained, `runs/isaac-ant.toml`",
+}
 
 
 def outcome(name: str, physics: str, seconds: float, root: str) -> str:

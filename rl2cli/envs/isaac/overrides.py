@@ -71,7 +71,7 @@ def _fitting(current: Any, value: Any, annotation: str, place: str) -> Any:
         return _member(type(current), value, place)
     if isinstance(current, bool) or isinstance(value, bool):
         fits = isinstance(value, bool) and (current is None or isinstance(current, bool))
-    elif isinstance(current, float):
+    elif isinstance(current, float) or (isinstance(current, int) and annotation == "float"):  # `= 5` for 5.0 s
         fits, value = isinstance(value, int | float), float(value) if isinstance(value, int | float) else value
     elif isinstance(current, list | tuple):
         fits, value = isinstance(value, list), type(current)(value) if isinstance(value, list) else value

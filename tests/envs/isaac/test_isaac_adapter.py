@@ -214,6 +214,7 @@ def test_what_is_wrong_is_said(isaac: Make, options: dict[str, object], problem:
 def test_settings_that_fit_are_set(isaac: Make) -> None:
     config = {
         "drift": 1,
+        "friction": 0.5,
         "weights": [3.0],
         "shape": "square",
         "note": "b",
@@ -221,6 +222,7 @@ def test_settings_that_fit_are_set(isaac: Make) -> None:
         "rewards": {"alive": 2.0},
     }
     configuration = isaac(config=config)._env.cfg
+    assert configuration.friction == 0.5
     assert (configuration.drift, configuration.weights, configuration.note) == (1.0, (3.0,), "b")
     assert (configuration.shape.name, configuration.sim.dt, configuration.rewards) == ("SQUARE", 0.02, {"alive": 2.0})
     assert (configuration.sim.device, configuration.compute_final_obs) == ("cpu", True)

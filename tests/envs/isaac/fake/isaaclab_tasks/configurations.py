@@ -54,6 +54,7 @@ class PointCfg:
     episode_length_s: float = 0.4
     state_space: int = 0
     drift: float = 0.0
+    friction: float = 1  # as Isaac Lab's own write some
     is_finite_horizon: bool = False
     compute_final_obs: bool = False
     weights: tuple[float, ...] = (1.0, 2.0)
