@@ -18,6 +18,10 @@ _CODE_KEYS = ("func", "class_type", "entry_point")
 _OWN_CLASS = 'set it in a configuration class of your own, and name that: id = "module:ConfigurationClass"'
 
 
+_FLOAT = ("float", str(float))
+"""How a number that need not be whole is annotated; its default may be written as a whole one."""
+
+
 def apply_overrides(configuration: Any, table: Mapping[str, Any], path: str = "env.config") -> None:
     """Set the values of `table` in `configuration`, part by part.
 
@@ -71,7 +75,7 @@ def _fitting(current: Any, value: Any, annotation: str, place: str) -> Any:
         return _member(type(current), value, place)
     if isinstance(current, bool) or isinstance(value, bool):
         fits = isinstance(value, bool) and (current is None or isinstance(current, bool))
-    elif isinstance(current, float) or (isinstance(current, int) and annotation == "float"):  # `= 5` for 5.0 s
+    elif isinstance(current, float) or (isinstance(current, int) and annotation in _FLOAT):
         fits, value = isinstance(value, int | float), float(value) if isinstance(value, int | float) else value
     elif isinstance(current, list | tuple):
         fits, value = isinstance(value, list), type(current)(value) if isinstance(value, list) else value
