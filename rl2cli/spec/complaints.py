@@ -9,7 +9,6 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from rl2cli import __version__
 from rl2cli.errors import suggestion
 from rl2cli.options import Options
 from rl2cli.spec.describe import as_toml
@@ -18,11 +17,6 @@ from rl2cli.spec.homes import elsewhere
 from rl2cli.spec.locate import Path
 from rl2cli.spec.source import Finding, dotted
 from rl2cli.text import shortened
-
-PLANNED = {
-    ("scale",),
-}
-"""Keys of the design whose feature is not there yet; refused, never ignored."""
 
 _BOOLEANS = {"true": "true", "yes": "true", "on": "true", "false": "false", "no": "false", "off": "false"}
 
@@ -64,9 +58,6 @@ def complaints(
 def unknown_key(path: Path, known: Collection[str]) -> Finding:
     """Return the finding for a key that no model has."""
     name = str(path[-1])
-    if path in PLANNED:
-        message = f"{dotted(path)!r} is not there yet in rl2 {__version__}"
-        return Finding(path, message, "remove it", at_key=True)
     if path == ("extends",):
         return Finding(path, "only the file of a spec can extend another one", "write it there", at_key=True)
     shown = shortened(name, _LONGEST_NAME)

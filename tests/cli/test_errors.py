@@ -78,12 +78,6 @@ def test_unknown_key_shows_its_line(rl2: Rl2, spec: Path) -> None:
     )
 
 
-def test_key_whose_feature_is_planned(rl2: Rl2, spec: Path) -> None:
-    ended = rl2("train", spec.name, "--set", "scale=5")
-    assert (ended.code, ended.stdout) == (2, "")
-    assert "not there yet" in ended.stderr
-
-
 def test_unknown_algorithm(rl2: Rl2, spec: Path) -> None:
     ended = rl2("train", spec.name, "--set", 'algorithm.name="pppo"')
     assert (ended.code, ended.stdout) == (2, "")

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from made_up_options import LayersOptions, LearnerOptions, Ramp, WorldOptions
 
-from rl2cli import __version__
 from rl2cli.errors import UsageError
 from rl2cli.spec import SpecError, load_spec, load_spec_dict, load_spec_text, shipped_folder
 
@@ -107,7 +106,6 @@ def test_a_missing_key_points_at_its_table() -> None:
         ("[network]\nsizes = 3\n[env]\nid = 'a'", 3,
          "expected an array, each an integer of at least 1, got 3", "write it in brackets: [3]"),
         ("[algorithm]\nbatch = 3\n[env]\nid = 'a'", 3, "3 does not divide 8", "take 4"),
-        ("scale = 3\n[env]\nid = 'a'", 2, f"'scale' is not there yet in rl2 {__version__}", "remove it"),
     ],
 )  # fmt: skip
 def test_each_problem_is_said_in_words_at_its_line(table: str, line: int, message: str, hint: str | None) -> None:
