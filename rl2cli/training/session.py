@@ -68,7 +68,7 @@ def train(
     )  # there is nothing to save: signals act as they did before
     try:
         with (
-            leading(parts.learners, parts.plan.spec, parts.algorithm.task.device) as leader,
+            leading(parts) as leader,
             StopRequest(echo_seconds=_echo_seconds(place)) as stop,
             RunFolder.create(root, name, seed, run_dir) as folder,
         ):
@@ -158,7 +158,7 @@ def resume(
         parts = build(spec, view.message, folder.checkpoints, total_frames, _learners(place))
         checkpoint.notes.extend(changed_plugins(folder.path, spec))
         try:
-            with leading(parts.learners, parts.plan.spec, parts.algorithm.task.device) as leader:
+            with leading(parts) as leader:
                 return _Session(parts, folder, view, command, total_frames, leader).run(stop, checkpoint)
         finally:
             parts.close()

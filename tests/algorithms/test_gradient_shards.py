@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import torch
 from gymnasium import spaces
 from ppo_task import make_ppo, random_batch
+from replay_task import BOX, DISCRETE, OffPolicy, draw_noise, make, move_apart
+from replay_task import random_batch as random_replay
 from torch import nn
 
 from rl2cli.algorithms.adam import FlatAdam
+from rl2cli.algorithms.dqn import DQN
 from rl2cli.algorithms.gradient_shards import GradientShards, Loss, halved, pairwise_sum
 from rl2cli.algorithms.ppo import PPO, Batch
+from rl2cli.algorithms.sac import SAC
+from rl2cli.algorithms.td3 import TD3
+from rl2cli.algorithms.tqc import TQC
 
 
 class Points(NamedTuple):
@@ -150,3 +156,39 @@ def test_ppo_has_the_same_bits_for_any_number_of_learners(learners: int) -> None
     plain = _after_steps(_ppo(None), batches)
     assert not torch.equal(plain, expected)
     torch.testing.assert_close(plain, expected, atol=1e-5, rtol=1e-4)
+
+
+def _replaying(kind: type[OffPolicy], space: spaces.Space[Any], shards: GradientShards | None) -> OffPolicy:
+    algorithm = make(kind, space)
+    move_apart(algorithm)
+    for module in algorithm.modules():
+        if isinstance(module, FlatAdam):
+            module.shards = shards
+            module.learning_rate.fill_(0.01)
+    return algorithm
+
+
+def _after_replay_steps(algorithm: OffPolicy) -> torch.Tensor:
+    """Return reports, TD errors and parameters after three steps."""
+    rows, found = algorithm.learner.rows - 1, []
+    for seed in range(3):
+        reports, errors = algorithm.step(random_replay(algorithm, rows, seed), draw_noise(algorithm, rows, seed))
+        found += [torch.stack(list(reports)), errors]
+    return torch.cat([*found, *[parameter.detach().flatten() for parameter in algorithm.parameters()]])
+
+
+@pytest.mark.parametrize(
+    ("kind", "space"), [(SAC, BOX), (SAC, DISCRETE), (TD3, BOX), (TQC, BOX), (DQN, DISCRETE)], ids=str
+)
+def test_replay_algorithms_have_the_same_bits_for_any_number_of_learners(
+    kind: type[OffPolicy], space: spaces.Space[Any]
+) -> None:
+    expected = _after_replay_steps(_replaying(kind, space, GradientShards(4, range(4), pairwise_sum)))
+    for learners in (2, 4):
+        virtual = Virtual(learners, 4)
+        algorithms = [_replaying(kind, space, virtual.shards(rank)) for rank in range(learners)]
+        found = virtual.run(lambda rank, algorithms=algorithms: _after_replay_steps(algorithms[rank]))  # type: ignore[misc]  # mypy does not infer a lambda's default
+        assert all(torch.equal(numbers, expected) for numbers in found), learners
+    plain = _after_replay_steps(_replaying(kind, space, None))
+    assert not torch.equal(plain, expected)
+    torch.testing.assert_close(plain, expected, atol=1e-4, rtol=1e-3)

@@ -6,6 +6,8 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +35,15 @@ def write_spec(folder: Path, settings: dict[str, Any]) -> str:
     return path.name
 
 
-def start(count: int, folder: Path, *words: str) -> list[subprocess.Popen[str]]:
-    """Start `rl2 WORDS` as that many learners, without torchrun, the first one first."""
+@contextmanager
+def started(count: int, folder: Path, *words: str) -> Iterator[list[subprocess.Popen[str]]]:
+    """Start `rl2 WORDS` as that many learners, without torchrun, the first one first; they end with the block."""
     port = free_port()
     places = [
         {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count, "MASTER_PORT": port}
         for rank in range(count)
     ]
-    return [
+    processes = [
         subprocess.Popen(
             [sys.executable, "-m", "rl2cli", *words],
             env=environment(MASTER_ADDR="127.0.0.1", **place),
@@ -51,6 +54,12 @@ def start(count: int, folder: Path, *words: str) -> list[subprocess.Popen[str]]:
         )
         for place in places
     ]
+    try:
+        yield processes
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
 
 
 def free_port() -> int:

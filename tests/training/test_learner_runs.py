@@ -93,7 +93,7 @@ def _started(folder: Path, file: str, *words: str) -> subprocess.Popen[str]:
     return process
 
 
-LONG = {"total_frames": 20_000, "num_envs": 4, "checkpoint": {"every": 1000}, "scale": {"gradient_shards": 4}}
+LONG = {"total_frames": 40_000, "num_envs": 4, "checkpoint": {"every": 1000}, "scale": {"gradient_shards": 4}}
 
 
 @pytest.fixture(scope="module")

@@ -12,11 +12,17 @@ import pytest
 import torch
 from small_runs import spec, train
 
+from rl2cli.algorithms.adam import FlatAdam
+from rl2cli.algorithms.ppo import PPO
 from rl2cli.errors import UsageError
 from rl2cli.spec import load_spec_dict
+from rl2cli.spec.model import ScaleSpec
+from rl2cli.training.build import build, choose_threads
 from rl2cli.training.learners import packing, presence
+from rl2cli.training.learners.group import Learners
 from rl2cli.training.learners.place import Place, find_place, for_learners, require_even_shares
 from rl2cli.training.learners.presence import Presence
+from rl2cli.training.learners.shares import require_gpus
 
 TORCHRUN = {
     "RANK": "3",
@@ -81,6 +87,55 @@ def test_a_run_that_was_begun_for_one_learner_stays_so() -> None:
         require_even_shares(plain, place(2))
 
 
+def test_with_scale_a_run_is_eager_and_says_so() -> None:
+    parts = build(load_spec_dict(spec(compile=True, scale={"gradient_shards": 3})).spec)
+    parts.close()
+    assert parts.plan.spec.compile is False
+    assert "update eager: its gradients are made of shards" in parts.plan.choices
+    assert "every gradient is made of 3 shards: the same bits for any number of learners" in parts.plan.choices
+    shards = [module.shards for module in parts.algorithm.modules() if isinstance(module, FlatAdam)]
+    assert [(each.count, each.own) for each in shards if each is not None] == [(3, range(3))]
+
+
+def test_each_learner_has_its_own_shards() -> None:
+    owns = [Learners(place(3, rank)).shards(ScaleSpec(gradient_shards=12)).own for rank in range(3)]
+    assert owns == [range(4), range(4, 8), range(8, 12)]
+    averaged = Learners(place(3, 2)).shards(ScaleSpec(deterministic=False, gradient_shards=12))
+    assert (averaged.count, averaged.own) == (3, range(2, 3))
+
+
+def test_an_algorithm_that_shares_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PPO, "shares_gradients", False)
+    settings = load_spec_dict(spec(scale={})).spec
+    build(settings).close()
+    with pytest.raises(UsageError, match="this algorithm learns in one process only"):
+        build(settings, learners=Learners(place(2)))
+
+
+def test_threads_do_not_depend_on_the_number_of_learners(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("rl2cli.training.build.is_large", lambda _: True)
+    monkeypatch.setattr("rl2cli.training.build.available_cores", lambda: 16)
+    shared = load_spec_dict(spec(threads="auto", scale={})).spec
+    parts = build(load_spec_dict(spec()).spec)
+    parts.close()
+    found = [
+        choose_threads(shared, parts.algorithm, each)[0] for each in (None, Learners(place(2)), Learners(place(4)))
+    ]
+    assert found == [4, 4, 4]
+    averaged = load_spec_dict(spec(scale={"deterministic": False})).spec
+    assert choose_threads(averaged, parts.algorithm, Learners(place(8)))[0] == 2
+
+
+def test_each_learner_needs_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    require_gpus(place(4), torch.device("cpu"))
+    require_gpus(place(2), torch.device("cuda"))
+    with pytest.raises(UsageError, match="3 learners are on this machine, which has 2 GPUs"):
+        require_gpus(place(3), torch.device("cuda"))
+    with pytest.raises(UsageError, match="2 learners cannot all be on cuda:1"):
+        require_gpus(place(2), torch.device("cuda:1"))
+
+
 # --- what is sent ---
 
 
@@ -102,7 +157,7 @@ def test_packed_tensors_come_back(largest: int, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(packing, "LARGEST", largest)
     tensors = _tensors()
     layout, buffers = packing.pack(tensors)
-    assert len(buffers) == {0: 8, 64: 8, 200: 6, 1 << 26: 1}[largest] or largest in (0, 64, 200)
+    assert len(buffers) == 1 if largest > 10_000 else len(buffers) > 1
     received = packing.allocate(layout, torch.device("cpu"))
     assert [len(buffer) for buffer in received] == [len(buffer) for buffer in buffers]
     for into, sent in zip(received, buffers, strict=True):
@@ -168,9 +223,9 @@ SMALL: dict[str, Any] = {"total_frames": 256, "num_envs": 4, "logging": {"tensor
 def test_two_learners_have_the_bits_of_one(tmp_path: Path) -> None:
     settings = spec(**SMALL, scale={"gradient_shards": 2})
     name = learner_processes.write_spec(tmp_path, settings)
-    processes = learner_processes.start(2, tmp_path, "train", name, "--run-dir", "two", "-q")
-    alone = train(tmp_path, settings, "alone")
-    ended = [process.communicate(timeout=100) for process in processes]
+    with learner_processes.started(2, tmp_path, "train", name, "--run-dir", "two", "-q") as processes:
+        alone = train(tmp_path, settings, "alone")
+        ended = [process.communicate(timeout=learner_processes.SECONDS) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], ended
     assert ended == [("two\n", ""), ("", "")]
     assert learner_processes.digest(tmp_path / "two") == learner_processes.digest(alone)

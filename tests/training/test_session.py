@@ -68,7 +68,7 @@ def test_what_a_run_leaves(tmp_path: Path) -> None:
     assert "resumed" not in facts
     assert facts["environment_resume"] == "state"
     plan = {"device": "cpu", "threads": 1, "workers": 0, "precision": "float32", "compile": False, "overlap": False}
-    assert facts["plan"] == plan
+    assert facts["plan"] == plan | {"learners": 1}
     plugins = {plugin["class"]: plugin for plugin in facts["plugins"]}
     assert {"PPO", "MLP", "GymnasiumAdapter"} <= plugins.keys()
     assert all(len(plugin["sha256"]) == 64 for plugin in plugins.values())

@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 
 import pytest
 
+from rl2cli.errors import Interrupted
 from rl2cli.training.signals import StopRequest
 
 
@@ -24,6 +26,27 @@ def test_the_second_signal_acts_as_before() -> None:
         signal.raise_signal(signal.SIGINT)
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
+        assert stop.signal_number == signal.SIGINT
+
+
+def test_an_echo_of_the_first_signal_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    with StopRequest(echo_seconds=5.0) as stop:
+        signal.raise_signal(signal.SIGINT)
+        now[0] += 4.9
+        signal.raise_signal(signal.SIGINT)
+        assert stop.signal_number == signal.SIGINT
+        now[0] += 0.2
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_an_echo_does_not_interrupt_twice() -> None:
+    with StopRequest("nothing is lost", echo_seconds=5.0) as stop:
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         assert stop.signal_number == signal.SIGINT
 
 

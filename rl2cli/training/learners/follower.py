@@ -13,17 +13,18 @@ import torch
 
 from rl2cli.algorithms.base import BaseAlgorithm
 from rl2cli.envs import make_env_adapter
-from rl2cli.errors import NonFiniteError
+from rl2cli.errors import NonFiniteError, PluginError
 from rl2cli.segment import Segment
 from rl2cli.spec import spec_from_dict
 from rl2cli.spec.model import RunSpec
 from rl2cli.training.allocator import keep_freed_memory
-from rl2cli.training.build import build_algorithm, require_device, share_gradients
+from rl2cli.training.build import build_algorithm, plugin_classes, require_device, share_gradients
 from rl2cli.training.learners.group import Learners
 from rl2cli.training.learners.leader import BEGIN, END, ROLLOUT, STATE
 from rl2cli.training.learners.place import Place
 from rl2cli.training.learners.presence import LearnerLostError
 from rl2cli.training.learners.shares import require_gpus, share
+from rl2cli.training.machine_facts import plugin_facts
 from rl2cli.training.precision import is_large
 from rl2cli.training.signals import ECHO_SECONDS, SIGNALS
 from rl2cli.training.state_tree import unflatten
@@ -58,6 +59,7 @@ def _follow(learners: Learners) -> None:
     if said["kind"] != BEGIN:  # the first learner could not even begin
         return
     spec = spec_from_dict(said["spec"])
+    _require_equal_plugins(said["plugins"], spec)
     device = _own_device(spec, learners.place)
     algorithm = _build(spec, device, learners)
     learners.open(device)
@@ -68,6 +70,20 @@ def _follow(learners: Learners) -> None:
         elif said["kind"] == ROLLOUT:
             with suppress(NonFiniteError):  # the first learner has found the same, and ends the run
                 algorithm.update(unflatten(tensors, said["tree"]), said["frames"])
+
+
+def _require_equal_plugins(of_the_first: list[dict[str, Any]], spec: RunSpec) -> None:
+    """Check that the classes behind the names in a spec are those that the first learner has.
+
+    Raises:
+        PluginError: One is not there, or its file is another.
+    """
+    for plugin, theirs in zip(plugin_classes(spec), of_the_first, strict=True):
+        if plugin_facts(plugin) != theirs:
+            raise PluginError(
+                f"{theirs['module']}:{theirs['class']} is another here than the first learner has",
+                hint="install or copy the same plugins everywhere",
+            )
 
 
 def _own_device(spec: RunSpec, place: Place) -> torch.device:

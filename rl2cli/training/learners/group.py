@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from torch.distributed import Work
 
 JOIN_SECONDS = 300.0
-"""How long the first learner waits for the others to come."""
+"""How long learners wait for each other to come, once the first one is there."""
 EXCHANGE_SECONDS = 600.0
 """How long one exchange of tensors may take; a learner that is gone is found much sooner."""
 LOOK_SECONDS = 1.0
@@ -74,7 +74,8 @@ class Learners:
             own = TCPStore(place.address, place.port, None, False, waits, wait_for_workers=False)
             own.set_timeout(store_timeout())
             self._presence = Presence(PrefixStore("rl2", own), place)
-            for rank in range(place.learners):
+            self._wait_for("who/0")  # which may build environments for long first
+            for rank in range(1, place.learners):
                 self._wait_for(f"who/{rank}", otherwise=f"learner {rank} of {place.learners} has not come")
         if place.rank == 0:
             self._require_equal_versions(self._presence)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -12,10 +12,13 @@ from rl2cli.errors import RL2Error, Stopped
 from rl2cli.keys import Trajectories
 from rl2cli.segment import Segment
 from rl2cli.spec import spec_to_dict
-from rl2cli.spec.model import RunSpec
 from rl2cli.training.learners.group import Learners
 from rl2cli.training.learners.presence import LearnerLostError
+from rl2cli.training.machine_facts import plugin_facts
 from rl2cli.training.state_tree import flatten
+
+if TYPE_CHECKING:
+    from rl2cli.training.build import Parts
 
 BEGIN, STATE, SEGMENT, ROLLOUT, END = "begin", "state", "segment", "rollout", "end"
 """Kinds of messages."""
@@ -31,15 +34,16 @@ class Leader:
     def __init__(self, learners: Learners) -> None:
         self.learners = learners
 
-    def begin(self, spec: RunSpec, device: torch.device) -> None:
-        """Have the others build what `spec`, whose choices are all made, says.
+    def begin(self, parts: Parts) -> None:
+        """Have the others build what this one has built.
 
         Raises:
             RL2Error: One of them does not come, ends, or has other versions.
         """
         self.learners.join()
-        self.learners.send({"kind": BEGIN, "spec": spec_to_dict(spec)})
-        self.learners.open(device)
+        plugins = [plugin_facts(plugin) for plugin in parts.classes]
+        self.learners.send({"kind": BEGIN, "spec": spec_to_dict(parts.plan.spec), "plugins": plugins})
+        self.learners.open(parts.algorithm.task.device)
 
     def send_state(
         self, state: Mapping[str, Any], generators: Mapping[str, torch.Tensor], segments: Sequence[Segment] = ()
@@ -63,21 +67,21 @@ class Leader:
 
 
 @contextmanager
-def leading(learners: Learners | None, spec: RunSpec, device: torch.device) -> Iterator[Leader | None]:
-    """Lead the other learners for the block, which they end with, however it ends; None where there are no others.
+def leading(parts: Parts) -> Iterator[Leader | None]:
+    """Lead the other learners of a run for the block, which they end with, however it ends; None without others.
 
     Raises:
         RL2Error: See `Leader.begin`.
     """
-    if learners is None:
+    if parts.learners is None:
         yield None
         return
-    leader = Leader(learners)
+    leader = Leader(parts.learners)
     try:
-        leader.begin(spec, device)
+        leader.begin(parts)
         yield leader
     except LearnerLostError as lost:
-        learners.close(lost.message)
+        parts.learners.close(lost.message)
         raise
     except BaseException as error:
         missing = leader.end(str(error))
