@@ -30,6 +30,8 @@ _TRIES = 3
 CONNECT_SECONDS = 5.0
 """Until an address that does not answer is given up; Ray itself waits for a minute."""
 _HOME = Path(__file__).resolve().parents[3]
+_TOO_SLOW = "timed out during startup"
+"""What Ray says where its processes took more than 30 seconds to start, as on a machine with much else to do."""
 _CHANGED = ("PYTHONPATH", "PYTHONBREAKPOINT")
 """Variables of the environment that a cluster changes besides those called `RAY_…`."""
 _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -107,7 +109,14 @@ class Cluster:
         )
         os.environ.pop("RAY_ADDRESS", None)
         count = math.ceil(self._scale.workers * self._scale.resources.get("CPU", 0.0))
-        self._initialise(self._folder, num_cpus=max(1, count), _temp_dir=str(self._folder), include_dashboard=False)
+        options = {"num_cpus": max(1, count), "_temp_dir": str(self._folder), "include_dashboard": False}
+        try:
+            self._initialise(self._folder, **options)
+        except RL2Error as error:
+            if _TOO_SLOW not in error.message:
+                raise
+            sys.modules["ray"].shutdown()
+            self._initialise(self._folder, **options)  # what was read from the disk is in memory now
         self.require_closed_doors()
 
     def _join(self, address: str) -> None:
