@@ -134,7 +134,7 @@ class ScaleSpec(Options):
         description="What a worker takes of its machine, in Ray's words: CPU, GPU, memory in bytes, or your own.",
     )
     lost_after: Annotated[float, Field(ge=1.0, le=1e6)] = Field(
-        15.0, description="Seconds without a sign of life after which a worker is lost, and others do its work."
+        12.0, description="Seconds without a sign of life after which a worker is lost, and others do its work."
     )
 
     def misfits(self, num_envs: int, total_frames: int) -> list[Misfit]:
