@@ -242,6 +242,8 @@ class _Validation:
         """Check what `[scale]` takes over from other tables."""
         for key, message, hint in scale.misfits(spec.env.num_envs, spec.total_frames):
             self.findings.append(Finding(("scale", key), message, hint))
+        if not spec.is_sharded:
+            return
         if isinstance(spec.env.workers, int) and spec.env.workers > 0:
             message = "the workers of [scale] step the environments, each in its own process"
             self.findings.append(Finding(("env", "workers"), message, "remove it, and set scale.workers"))
@@ -280,7 +282,7 @@ def _with_derived_defaults(spec: RunSpec) -> RunSpec:
     saved = {"every": checkpoint.every or max(1, spec.total_frames // 10)}
     recorded = {"every": logging.every or max(1, spec.total_frames // 2000)}
     scale = spec.scale
-    if scale is not None and scale.envs_per_worker is None:
+    if scale is not None and scale.engine is not None and scale.envs_per_worker is None:
         scale = scale.model_copy(update={"envs_per_worker": default_shard(spec.env.num_envs)})
     video = spec.video
     if video is not None and video.at is None and video.every is None:

@@ -102,14 +102,18 @@ class LoggingSpec(Options):
     tensorboard: bool = Field(True, description="Write TensorBoard event files, x axis in frames.")
 
 
+_OF_WORKERS = ("address", "workers", "envs_per_worker", "lag", "resources", "lost_after")
+_ENGINES = "write engine = 'ray' or 'local' beside it, or remove it"
+
+
 class ScaleSpec(Options):
     """`[scale]`: a run on many processes or machines; without this table it is one process."""
 
     # --- collecting: who steps the environments ---
-    engine: Literal["local", "ray"] = Field(
-        "local",
-        description="What runs the workers that step the environments: local is this process, ray is Ray, "
-        "`pip install 'rl2cli[ray]'`.",
+    engine: Literal["local", "ray"] | None = Field(
+        None,
+        description="What steps the environments in shards: ray is workers of Ray, `pip install 'rl2cli[ray]'`, local "
+        "this process, with the same results; they are in no shards where left out.",
     )
     address: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
         None,
@@ -134,7 +138,7 @@ class ScaleSpec(Options):
         description="What a worker takes of its machine, in Ray's words: CPU, GPU, memory in bytes, or your own.",
     )
     lost_after: Annotated[float, Field(ge=1.0, le=1e6)] = Field(
-        15.0, description="Seconds without a sign of life after which a worker is lost, and others do its work."
+        12.0, description="Seconds without a sign of life after which a worker is lost, and others do its work."
     )
 
     # --- learning: who computes the gradients ---
@@ -151,11 +155,15 @@ class ScaleSpec(Options):
         """Return what does not divide, and what belongs to another engine."""
         del total_frames
         found, size = [], self.envs_per_worker
+        if self.engine is None:
+            defaults = ScaleSpec()
+            unused = [name for name in _OF_WORKERS if getattr(self, name) != getattr(defaults, name)]
+            return [Misfit(name, f"{name} is of shards, and no engine steps any", _ENGINES) for name in unused]
         if size is not None and num_envs % size:
             fits = " or ".join(map(str, nearest_divisors(num_envs, size)))
             message = f"{num_envs} environments are no whole number of shards of {size}"
             found.append(Misfit("envs_per_worker", message, f"the nearest that fit: {fits}"))
-        if self.engine == "local" and self.address is not None:
+        if self.engine != "ray" and self.address is not None:
             found.append(Misfit("address", "engine = 'local' joins no cluster", "remove it, or write engine = 'ray'"))
         return found
 
@@ -224,3 +232,8 @@ class RunSpec(Options):
     scale: ScaleSpec | None = Field(
         None, description="Many processes or machines; torchrun implies it, and a run of one process has none."
     )
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether the environments are stepped in shards, by the engine of `scale`."""
+        return self.scale is not None and self.scale.engine is not None

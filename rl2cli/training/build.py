@@ -138,7 +138,7 @@ def build(
     device, choice = choose_device(plan.spec)
     if learners is not None:
         require_gpus(learners.place, device)
-    env = make_env_adapter(plan.spec.env, device=device) if spec.scale is None else _declared(plan.spec)
+    env = _declared(plan.spec) if spec.is_sharded else make_env_adapter(plan.spec.env, device=device)
     try:
         algorithm = build_algorithm(plan.spec, env, device)
         shards, share_choice = share(plan.spec.scale, algorithm, learners)
@@ -163,7 +163,7 @@ def build(
     actor = build_algorithm(explicit, env, device) if overlap else None
     evaluator = make_evaluator(explicit, device)
     sharding = None
-    if spec.scale is not None:
+    if spec.is_sharded:
         sharding = _sharding(explicit, env)
         choices = (*choices, sharding.sentence)
     if is_limited(explicit) and announce is not None:
@@ -207,7 +207,7 @@ def plan_environments(spec: RunSpec) -> Plan:
     """Make the backend's own choices, and choose the number of worker processes where it is automatic."""
     options, choices = adapters.load(spec.env.backend).settle(spec.env.options)
     env = spec.env.model_copy(update={"options": options})
-    if spec.scale is not None:
+    if spec.is_sharded:
         env = env.model_copy(update={"workers": 0})
     if env.workers == "auto":
         from rl2cli.envs import plan_workers
@@ -294,7 +294,7 @@ def choose_overlap(spec: RunSpec, algorithm: BaseAlgorithm, env: BaseEnvAdapter)
     Raises:
         UsageError: It was asked for, and the algorithm cannot learn from a policy that is not its newest.
     """
-    if spec.scale is not None:
+    if spec.is_sharded:
         return False, None  # `[scale] lag` says it
     if not algorithm.can_overlap:
         if spec.overlap is True:
@@ -327,7 +327,7 @@ def build_algorithm(spec: RunSpec, env: BaseEnvAdapter, device: torch.device) ->
         make_generator=lambda purpose: make_generator(spec.seed, purpose, device),
         has_action_mask=env.has_action_mask,
         frame_stack=env.frame_stack,
-        lag=0 if spec.scale is None else spec.scale.lag,
+        lag=spec.scale.lag if spec.scale is not None and spec.is_sharded else 0,
     )
     algorithm_class = algorithms.load(spec.algorithm.name)
     assert issubclass(algorithm_class, BaseAlgorithm)

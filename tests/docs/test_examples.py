@@ -174,7 +174,7 @@ def _anchors(path: Path) -> set[str]:
 
 def test_both_documents_have_the_sequence_diagram() -> None:
     found: list[Block] = [block for document in DOCUMENTS for block in blocks(document, "mermaid")]
-    diagrams = [block for block in found if "participant CLI" in block.text]
+    diagrams = [block for block in found if "participant Algorithm" in block.text]
     assert len(diagrams) == 2
     assert diagrams[0] == diagrams[1]
 

@@ -90,7 +90,7 @@ def spec(iterations: int, seed: int, **scale: Any) -> dict[str, Any]:
         "algorithm": {"rollout_length": ROLLOUT, "minibatch_size": 128, "epochs": 1},
         "evaluation": {"every": frames, "episodes": 1, "stochastic_episodes": 0},
         "checkpoint": {"every": frames // 4},
-        "scale": {"envs_per_worker": 2, **scale},
+        "scale": {"engine": "local", "envs_per_worker": 2, **scale},
     }
 
 

@@ -23,9 +23,15 @@ from rl2cli.spec.model import ScaleSpec
 LEAST = (2, 52)
 """Version of Ray from which on it can ask for a token."""
 INSTALL = 'pip install "rl2cli[ray]"'
+_NO_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+"""A frame of HTTP/2 without content; its fourth byte says that it has settings."""
+_TRIES = 3
+"""How often Ray asks a cluster that refuses it, about a second each; 20 unless changed."""
 CONNECT_SECONDS = 5.0
 """Until an address that does not answer is given up; Ray itself waits for a minute."""
 _HOME = Path(__file__).resolve().parents[3]
+_TOO_SLOW = "timed out during startup"
+"""What Ray says where its processes took more than 30 seconds to start, as on a machine with much else to do."""
 _CHANGED = ("PYTHONPATH", "PYTHONBREAKPOINT")
 """Variables of the environment that a cluster changes besides those called `RAY_…`."""
 _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
@@ -103,7 +109,14 @@ class Cluster:
         )
         os.environ.pop("RAY_ADDRESS", None)
         count = math.ceil(self._scale.workers * self._scale.resources.get("CPU", 0.0))
-        self._initialise(self._folder, num_cpus=max(1, count), _temp_dir=str(self._folder), include_dashboard=False)
+        options = {"num_cpus": max(1, count), "_temp_dir": str(self._folder), "include_dashboard": False}
+        try:
+            self._initialise(self._folder, **options)
+        except RL2Error as error:
+            if _TOO_SLOW not in error.message:
+                raise
+            sys.modules["ray"].shutdown()
+            self._initialise(self._folder, **options)  # what was read from the disk is in memory now
         self.require_closed_doors()
 
     def _join(self, address: str) -> None:
@@ -201,13 +214,27 @@ def _require_answer(address: str) -> None:
             place="scale.address",
         )
     try:
-        socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS).close()
+        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
+            is_ray = "RAY_USE_TLS" in os.environ or _speaks_grpc(connection)
+            problem = "" if is_ray else "something else than Ray answers"
     except (OSError, OverflowError) as error:
+        problem = f"nothing answers ({error})"
+    if problem:
         raise UsageError(
-            f"nothing answers at {address} ({error})",
+            f"{problem} at {address}",
             hint=f"start Ray there: ray start --head --port {port}; `ray status` says where one runs",
             place="scale.address",
-        ) from error
+        )
+
+
+def _speaks_grpc(connection: socket.socket) -> bool:
+    """Return whether a server answers HTTP/2, as Ray does, with a frame of settings (RFC 9113, section 3.4)."""
+    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _NO_SETTINGS)
+    try:
+        header = connection.recv(9, socket.MSG_WAITALL)
+    except TimeoutError:
+        return False
+    return len(header) == 9 and header[3] == _NO_SETTINGS[3]
 
 
 def _refusal(address: str | None, error: BaseException) -> RL2Error:
@@ -240,7 +267,7 @@ def _ray_imported(*, own: bool) -> Iterator[Any]:
     import ray
     from ray._private import ray_constants
 
-    before = ray_constants.ENABLE_RAY_CLUSTER
+    before = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.NUM_REDIS_GET_RETRIES
     ray._private.worker._worker_logs_enabled = False  # else it prints on stdout what it thinks of lost workers
     _read_authentication_again()
     if own:
@@ -249,10 +276,12 @@ def _ray_imported(*, own: bool) -> Iterator[Any]:
         if not is_token_auth_enabled():
             raise RuntimeError("it would ask nobody for a token")
         ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when Ray was first imported
+    else:
+        ray_constants.NUM_REDIS_GET_RETRIES = _TRIES
     try:
         yield ray
     finally:
-        ray_constants.ENABLE_RAY_CLUSTER = before
+        ray_constants.ENABLE_RAY_CLUSTER, ray_constants.NUM_REDIS_GET_RETRIES = before
 
 
 def _read_authentication_again() -> None:

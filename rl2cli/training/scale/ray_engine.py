@@ -282,4 +282,4 @@ def _reason(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     last = [line for line in lines if "Error" in line]
     text = last[-1] if "Traceback" in str(error) and last else (lines[0] if lines else type(error).__name__)
-    return text[:300]
+    return text[:300].rstrip(".")

@@ -30,7 +30,7 @@ def spec(algorithm: str = "ppo", total_frames: int = 256, scale: dict[str, Any] 
     settings = small_runs.spec(chosen["env_id"], total_frames, **{"evaluation": {"every": 256}, **tables})
     options = chosen.get("algorithm", {})
     settings["algorithm"] = options if "name" in options else settings["algorithm"] | options
-    return {**settings, "scale": {"envs_per_worker": 2, **(scale or {})}}
+    return {**settings, "scale": {"engine": "local", "envs_per_worker": 2, **(scale or {})}}
 
 
 def different(one: Path, other: Path) -> list[str]:

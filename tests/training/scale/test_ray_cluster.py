@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import socket
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -62,10 +63,36 @@ def test_an_address_where_nothing_answers_is_said_at_once(monkeypatch: pytest.Mo
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     began = time.monotonic()
-    with pytest.raises(UsageError, match=f"nothing answers at 127.0.0.1:{port}") as caught:
+    with pytest.raises(UsageError, match=f"nothing answers .* at 127.0.0.1:{port}") as caught:
         Cluster(ScaleSpec(engine="ray", address=f"127.0.0.1:{port}"))
     assert f"ray start --head --port {port}" in str(caught.value.hint)
     assert time.monotonic() - began < 10.0
+
+
+@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"])
+def test_what_answers_and_is_not_ray_is_said(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    _installed(monkeypatch, "2.52.0")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def reply() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(100)
+                connection.sendall(answer)
+
+        other = threading.Thread(target=reply)
+        other.start()
+        with pytest.raises(UsageError, match="something else than Ray answers at 127"):
+            Cluster(ScaleSpec(engine="ray", address=f"127.0.0.1:{server.getsockname()[1]}"))
+        other.join()
+
+
+def test_what_speaks_as_ray_does_is_asked_further() -> None:
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00")
+        assert ray_cluster._speaks_grpc(near)
+        assert far.recv(100).startswith(b"PRI * HTTP/2.0")
 
 
 @pytest.mark.parametrize(
