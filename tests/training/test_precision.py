@@ -19,11 +19,11 @@ LARGE = {"hidden_sizes": [600, 600]}
 
 @pytest.fixture
 def large() -> tuple[RunSpec, PPO]:
-    made = load_spec_dict(spec(network=LARGE, threads=1, precision="auto")).spec
+    made = load_spec_dict(spec(network=LARGE, threads=1, precision="float32")).spec
     parts = build(made)
     parts.close()
     assert isinstance(parts.algorithm, PPO)
-    return made, parts.algorithm
+    return made.model_copy(update={"precision": "auto"}), parts.algorithm
 
 
 def _with_units(monkeypatch: pytest.MonkeyPatch, gain: float) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import sharded_runs
 import small_runs
-from fake_engine import FAULTS, FakeEngine
+from faulty_engine import FAULTS, FakeEngine
 from gymnasium import spaces
 from sharded_runs import ALGORITHMS, different
 from small_runs import checkpoints, newest, rows, train
