@@ -179,7 +179,7 @@ def test_tensordict_and_torchrl_are_imported_when_asked_for() -> None:
 
 
 def test_backends_are_imported_in_their_adapters_only() -> None:
-    backends = {"ale_py", "mujoco", "isaaclab", "newton", "ovphysx", "Box2D", "pygame"}
+    backends = {"ale_py", "mujoco", "isaaclab", "isaacsim", "newton", "omni", "ovphysx", "pxr", "Box2D", "pygame"}
     users = [each for each in ALL_IMPORTS if each.imported.split(".")[0] in backends]
     assert all(each.lazy for each in users)
     assert {_part(each.importer) for each in users} <= {"envs", "cli"}  # `rl2 list` shows what is installed

@@ -57,13 +57,27 @@ def require_physics(physics: Physics) -> None:
                 "Isaac Sim is not installed",
                 hint='it comes from NVIDIA\'s own package index, see its documentation; physics = "ovphysx" needs none',
             )
-        if os.environ.get(EULA, "").lower() not in ("y", "yes", "1"):
-            raise MissingDependencyError(
-                "Isaac Sim's licence (NVIDIA's) is to be accepted by you",
-                hint=f"read it, and if you accept it set {EULA}=YES",
-            )
+        require_licence()
     elif lacking:
         raise MissingDependencyError(f"physics {physics!r} is not installed: {', '.join(lacking)}", hint=INSTALL)
+
+
+def require_licence() -> None:
+    """Check that the user has accepted the licence of Isaac Sim, which asks on the terminal otherwise.
+
+    Raises:
+        MissingDependencyError: It is not accepted.
+    """
+    if os.environ.get(EULA, "").lower() not in ("y", "yes", "1"):
+        raise MissingDependencyError(
+            "Isaac Sim's licence (NVIDIA's) is to be accepted by you",
+            hint=f"read it, and if you accept it set {EULA}=YES",
+        )
+
+
+def has_isaac_sim() -> bool:
+    """Return whether Isaac Sim is installed as a package."""
+    return _is_there("isaacsim")
 
 
 def choose_physics() -> tuple[Physics, str]:

@@ -30,8 +30,8 @@ def chatter_kept(lines: int = 12) -> Iterator[None]:
     sys.stdout.flush()
     sys.stderr.flush()
     with tempfile.TemporaryFile() as kept:
+        text = io.TextIOWrapper(kept, "utf-8", "replace", write_through=True)
         try:
-            text = io.TextIOWrapper(kept, "utf-8", "replace", write_through=True)
             with (
                 _Streams(kept.fileno()) as streams,
                 _told(streams.stderr),
@@ -42,6 +42,7 @@ def chatter_kept(lines: int = 12) -> Iterator[None]:
         except RL2Error:
             raise
         except Exception:
+            text.flush()
             sys.stderr.write(_tail(kept.fileno(), lines))
             raise
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,8 +14,9 @@ from gymnasium import spaces
 
 from rl2cli.envs.advice import NOT_RESTORED
 from rl2cli.envs.base import BaseEnvAdapter, Step
+from rl2cli.envs.isaac.installation import has_isaac_sim
 from rl2cli.envs.omniverse.engine import Engine
-from rl2cli.envs.omniverse.options import CameraOptions, OmniverseOptions
+from rl2cli.envs.omniverse.options import CameraOptions, Kind, OmniverseOptions
 from rl2cli.envs.omniverse.sight import Sight
 from rl2cli.envs.omniverse.task import Task
 from rl2cli.errors import EnvironmentFault, MissingDependencyError, UsageError
@@ -29,6 +30,7 @@ PACKAGES = {"ovphysx": "0.6.", "ovstage": "0.2.", "usd-exchange": "3."}
 CAMERA_PACKAGES = {"newton": "1.6.", "warp-lang": "1.17."}
 """The same for cameras and videos."""
 INSTALL = 'pip install "rl2cli[omniverse]"'
+_NAMES: dict[Kind, str] = {"ovphysx": "PhysX as a library (ovphysx)", "isaacsim": "PhysX in Isaac Sim's Kit (isaacsim)"}
 BODY_BYTES = 24_000
 """What PhysX takes for a rigid body, measured and rounded up."""
 
@@ -45,6 +47,15 @@ class OmniverseAdapter(BaseEnvAdapter):
     vectorised = True
     instances_per_process = 1
     resume = "episode_seed"
+
+    @classmethod
+    def settle(cls, options: BaseOptions) -> tuple[BaseOptions, list[str]]:
+        """Choose the engine where it is automatic."""
+        assert isinstance(options, OmniverseOptions)
+        if options.engine != "auto":
+            return options, []
+        chosen: Kind = "isaacsim" if has_isaac_sim() else "ovphysx"
+        return options.model_copy(update={"engine": chosen}), [f"engine: {_NAMES[chosen]}"]
 
     def setup(self) -> None:
         """Open the scene, clone it and bind the task's terms."""
@@ -76,18 +87,18 @@ class OmniverseAdapter(BaseEnvAdapter):
 
         Raises:
             UsageError: There is no such scene, or it is no scene with one articulation, or it does not fit.
-            MissingDependencyError: PhysX is not installed.
+            MissingDependencyError: The engine is not installed, or its licence is not accepted.
         """
-        options = self.options
-        require_packages(PACKAGES)
+        options, _ = self.settle(self.options)
+        assert isinstance(options, OmniverseOptions)
         if options.cameras or self.render_mode is not None:
             require_packages(CAMERA_PACKAGES)
-        from rl2cli.envs.omniverse.physx import PhysXEngine
+        make = self._kit_engine() if options.engine == "isaacsim" else self._physx_engine()
         from rl2cli.envs.omniverse.stage import find_file, read_scene
 
         scene = self._scene = read_scene(_authored(options.scene) or find_file(options.scene), options.articulation)
         _require_memory(self.num_envs, scene.bodies)
-        return PhysXEngine(
+        return make(
             scene,
             num_envs=self.num_envs,
             spacing=options.spacing,
@@ -95,6 +106,20 @@ class OmniverseAdapter(BaseEnvAdapter):
             friction=options.friction,
             device=self.device,
         )
+
+    def _physx_engine(self) -> Callable[..., Engine]:
+        require_packages(PACKAGES)
+        from rl2cli.envs.omniverse.physx import PhysXEngine
+
+        return PhysXEngine
+
+    def _kit_engine(self) -> Callable[..., Engine]:
+        """Start Kit, before a scene is read or written with the USD library that Kit brings."""
+        from rl2cli.envs.omniverse.kit import KitEngine
+        from rl2cli.envs.omniverse.kit_app import start_kit
+
+        start_kit()
+        return KitEngine
 
     def make_camera(self, options: CameraOptions) -> Any:
         """Return what takes pictures of the environments."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from enum import IntEnum, auto
 
 import torch
+
+from rl2cli.errors import EnvironmentFault
 
 
 class Quantity(IntEnum):
@@ -72,3 +75,26 @@ class Engine(ABC):
     @abstractmethod
     def close(self) -> None:
         """Release everything; may be called more than once."""
+
+
+def grid(count: int, spacing: float, device: torch.device) -> torch.Tensor:
+    """Return where environments stand, [N, 3] m; the first at the world's origin."""
+    side = math.ceil(math.sqrt(count))
+    index = torch.arange(count, device=device)
+    places = torch.zeros(count, 3, device=device)
+    places[:, 0], places[:, 1] = (index % side) * spacing, (index // side) * spacing
+    return places
+
+
+def require_one_each(found: int, num_envs: int) -> None:
+    """Check that there is one articulation in each environment.
+
+    Raises:
+        EnvironmentFault: There are more or fewer.
+    """
+    if found != num_envs:
+        raise EnvironmentFault(
+            f"PhysX found {found} articulations in {num_envs} environments",
+            hint="every environment is to have the one that articulation under [env] names",
+            place="env.articulation",
+        )

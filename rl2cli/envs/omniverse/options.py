@@ -15,6 +15,8 @@ Triple = Annotated[list[float], Field(min_length=3, max_length=3)]
 Pair = Annotated[list[float], Field(min_length=2, max_length=2)]
 STATE = "state"
 """Key of what is no picture, in an observation with cameras."""
+Kind = Literal["ovphysx", "isaacsim"]
+"""Engines, by the package that each needs."""
 Pixels = Annotated[int, Field(ge=1, le=4096)]
 
 
@@ -180,6 +182,11 @@ class OmniverseOptions(Options):
 
     scene: Annotated[str, Field(min_length=1)] = Field(
         description="USD file of one environment, also one of rl2's own; or module:function that returns its path."
+    )
+    engine: Literal["auto"] | Kind = Field(
+        "auto",
+        description="ovphysx is PhysX as a library, isaacsim is PhysX in Isaac Sim's Kit; auto takes isaacsim where it "
+        "is installed, else ovphysx.",
     )
     articulation: str | None = Field(
         None, description="Pattern of the articulation's path or name; needed where the scene has several."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 import warnings
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from rl2cli.envs.omniverse.engine import Engine, Quantity
+from rl2cli.envs.omniverse.engine import Engine, Quantity, grid, require_one_each
 from rl2cli.envs.omniverse.quiet import quiet
 from rl2cli.envs.omniverse.stage import ENVIRONMENTS, FIRST, SCENE, Scene, write_wrapper
 from rl2cli.errors import EnvironmentFault
@@ -48,7 +47,7 @@ class PhysXEngine(Engine):
         self._physx: Any = None
         self._stage: Any = None
         self._pattern = f"{ENVIRONMENTS}/env*/{SCENE}{scene.articulation}"
-        self._origins = _grid(num_envs, spacing, device)
+        self._origins = grid(num_envs, spacing, device)
         PhysXEngine._open = self
         try:
             with tempfile.TemporaryDirectory(prefix="rl2-scene-") as folder, quiet():
@@ -125,12 +124,7 @@ class PhysXEngine(Engine):
 
     def _describe(self) -> None:
         joints = self._binding(Quantity.JOINT_POSITION)
-        if joints.count != self.num_envs:
-            raise EnvironmentFault(
-                f"PhysX found {joints.count} articulations in {self.num_envs} environments",
-                hint="every environment is to have the one that articulation under [env] names",
-                place="env.articulation",
-            )
+        require_one_each(joints.count, self.num_envs)
         self.joint_names, self.body_names = tuple(joints.dof_names), tuple(joints.body_names)
         self.is_fixed = bool(joints.is_fixed_base)
 
@@ -156,12 +150,3 @@ class PhysXEngine(Engine):
                     pattern=self._pattern, tensor_type=kinds[quantity], raise_if_empty=True
                 )
         return self._bindings[quantity]
-
-
-def _grid(count: int, spacing: float, device: torch.device) -> torch.Tensor:
-    """Return where environments stand, [N, 3]; the first at the world's origin."""
-    side = math.ceil(math.sqrt(count))
-    index = torch.arange(count, device=device)
-    places = torch.zeros(count, 3, device=device)
-    places[:, 0], places[:, 1] = (index % side) * spacing, (index // side) * spacing
-    return places

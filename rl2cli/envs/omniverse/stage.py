@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,29 @@ def write_wrapper(scene: Scene, target: Path, *, ground: bool, friction: float) 
     if ground:
         _add_ground(stage, friction)
     stage.GetRootLayer().Save()
+
+
+def write_copies(stage_file: Path, origins: Sequence[Sequence[float]], *, on_gpu: bool) -> None:
+    """Add all environments but the first to a wrapper, as references to the first, and what PhysX steps them on.
+
+    Args:
+        stage_file: What `write_wrapper` wrote.
+        origins: Where the N environments stand, in metres.
+        on_gpu: Whether PhysX steps them on a GPU.
+    """
+    from pxr import Gf, Sdf, Usd, UsdGeom
+
+    stage = Usd.Stage.Open(str(stage_file))
+    for index, place in enumerate(origins[1:], 1):
+        copy = UsdGeom.Xform.Define(stage, f"{ENVIRONMENTS}/env{index:06}")
+        copy.GetPrim().GetReferences().AddInternalReference(FIRST)
+        copy.AddTranslateOp().Set(Gf.Vec3d(*place))
+    physics = stage.GetPrimAtPath("/World/physics")
+    physics.AddAppliedSchema("PhysxSceneAPI")
+    kinds = Sdf.ValueTypeNames
+    physics.CreateAttribute("physxScene:enableGPUDynamics", kinds.Bool).Set(on_gpu)
+    physics.CreateAttribute("physxScene:broadphaseType", kinds.Token).Set("GPU" if on_gpu else "MBP")
+    stage.Save()
 
 
 def _add_drive(prim: Any) -> None:

@@ -24,6 +24,30 @@ def test_physx():
 
 
 @pytest.mark.slow
+def test_physx_reads_the_copies_that_kit_would_be_given():
+    pytest.importorskip("ovphysx", reason="needs rl2cli[omniverse]")
+    from rl2cli.envs.omniverse import physx as module
+    from rl2cli.envs.omniverse.stage import find_file, read_scene, write_copies
+
+    class Copied(module.PhysXEngine):
+        """PhysX as a library, with copies in the stage in place of its own clones."""
+
+        def _start(self, wrapper):
+            write_copies(wrapper, self._origins.tolist(), on_gpu=False)
+            count, self.num_envs = self.num_envs, 1
+            super()._start(wrapper)
+            self.num_envs = count
+
+    scene, cpu = read_scene(find_file("cartpole.usda"), None), torch.device("cpu")
+    engine = Copied(scene, num_envs=5, spacing=4.0, ground=True, friction=1.0, device=cpu)
+    try:
+        for rule in CONTRACT:
+            rule(engine)
+    finally:
+        engine.close()
+
+
+@pytest.mark.slow
 def test_physx_moves_a_cart_and_pole_as_the_differential_equation_does():
     engine = physx("cartpole.usda", 4)
     try:
