@@ -53,7 +53,7 @@ def engines(monkeypatch: pytest.MonkeyPatch) -> list[FakeEngine]:
 
 
 def test_one_shard_of_all_environments_is_the_run_without_shards(tmp_path: Path) -> None:
-    sharded = sharded_runs.spec(scale={"envs_per_worker": 8})
+    sharded = sharded_runs.spec(scale={"envs_per_worker": 8, "gradient_shards": 1})
     plain = {key: value for key, value in sharded.items() if key != "scale"}
     one, other = train(tmp_path, plain, "plain"), train(tmp_path, sharded, "sharded")
     assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
