@@ -76,7 +76,7 @@ class Batch(NamedTuple):
     @property
     def num_rows(self) -> int:
         """M."""
-        return len(self.advantage)
+        return self.advantage.shape[0]  # `len` would make it a constant of compiled code
 
     def select(self, index: torch.Tensor | slice) -> Batch:
         """Return the rows at `index`."""
@@ -366,7 +366,7 @@ class PPO(BaseAlgorithm):
 
     def normalized(self, batch: Batch) -> Batch:
         """Return `batch` with advantages of mean 0 and variance 1, if they are to be normalised."""
-        if not self.options.normalize_advantage or batch.num_rows == 1:
+        if not self.options.normalize_advantage or batch.num_rows <= 1:
             return batch
         variance, mean = torch.var_mean(batch.advantage)
         return batch._replace(advantage=(batch.advantage - mean) / variance.sqrt().clamp_min(1e-4))
