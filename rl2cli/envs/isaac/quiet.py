@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 
 from rl2cli.command import current
-from rl2cli.errors import RL2Error
+from rl2cli.errors import EnvironmentFault, RL2Error
 from rl2cli.text import printable
 
 PATIENCE = 8.0
@@ -41,6 +41,13 @@ def chatter_kept(lines: int = 12) -> Iterator[None]:
                 yield
         except RL2Error:
             raise
+        except SystemExit as end:  # without this the command would end without a word
+            text.flush()
+            sys.stderr.write(_tail(kept.fileno(), lines))
+            raise EnvironmentFault(
+                f"the simulator wanted to end the program, with exit code {end.code}",
+                hint="what it said last stands above",
+            ) from end
         except Exception:
             text.flush()
             sys.stderr.write(_tail(kept.fileno(), lines))
