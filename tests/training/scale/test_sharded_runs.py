@@ -22,6 +22,11 @@ from rl2cli.training.scale.sharding import Sharding
 from rl2cli.training.session import resume
 
 
+def slow(algorithm: str) -> Any:
+    """Take `algorithm` in the slow tests alone."""
+    return pytest.param(algorithm, marks=pytest.mark.slow)
+
+
 class Unsteady(gymnasium.Env[Any, Any]):
     """Its seed does not decide what it shows."""
 
@@ -62,7 +67,7 @@ def test_one_shard_of_all_environments_is_the_run_without_shards(tmp_path: Path)
 
 
 @pytest.mark.parametrize("lag", [0, 2])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [each if each in ("ppo", "dqn") else slow(each) for each in ALGORITHMS])
 def test_a_run_does_not_depend_on_its_workers(
     tmp_path: Path, engines: list[FakeEngine], monkeypatch: pytest.MonkeyPatch, algorithm: str, lag: int
 ) -> None:
@@ -93,7 +98,7 @@ def test_lag_changes_what_is_learned(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lag", [0, 1, 3])
-@pytest.mark.parametrize("algorithm", ["ppo", "sac with coloured noise", "dqn"])
+@pytest.mark.parametrize("algorithm", ["ppo", slow("sac with coloured noise"), "dqn"])
 def test_a_resumed_run_is_the_uninterrupted_one(tmp_path: Path, algorithm: str, lag: int) -> None:
     settings = sharded_runs.spec(algorithm, scale={"lag": lag}, checkpoint={"every": 64, "keep": 9})
     run = train(tmp_path, settings)
