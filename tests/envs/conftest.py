@@ -1,16 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from typing import Any
 
 import pytest
+from makes import Make
 
 from rl2cli import trust
 from rl2cli.envs import make_env_adapter
 from rl2cli.envs.base import BaseEnvAdapter
-
-Make = Callable[..., BaseEnvAdapter]
 
 
 @pytest.fixture(autouse=True)

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from conftest import Make
 from gymnasium import spaces
+from makes import Make
 from walk import walk
 
 

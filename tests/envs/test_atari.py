@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import Make
 from gymnasium import spaces
+from makes import Make
 from walk import assert_same_steps, random_actions, walk
 
 from rl2cli.envs.atari import AtariAdapter

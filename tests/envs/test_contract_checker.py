@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Make
+from makes import Make
 
 from rl2cli.envs.base import BaseEnvAdapter, Step
 from rl2cli.envs.checker import check_adapter, check_first_step

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Make
+from makes import Make
 from walk import walk
 
 from rl2cli.envs.seeding import episode_seed

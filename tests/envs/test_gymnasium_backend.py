@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import Make
+from makes import Make
 from walk import walk
 
 from rl2cli.envs import make_env_adapter

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import Make
 from gymnasium import spaces
+from makes import Make
 
 from rl2cli.envs.images import AreaResize, is_picture
 

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from conftest import Make
+from makes import Make
 from walk import assert_same_steps, walk
 
 from rl2cli.envs.base import BaseEnvAdapter

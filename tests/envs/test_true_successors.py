@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from conftest import Make
+from makes import Make
 from walk import copied, walk
 
 from rl2cli.envs.base import BaseEnvAdapter

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
-from conftest import Make
+from makes import Make
 from walk import assert_same_steps, random_actions, walk
 
 from rl2cli.envs import make_env_adapter
