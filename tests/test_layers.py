@@ -59,6 +59,7 @@ TORCH_FREE = (
     "networks.impala_options",
     "networks.mlp_options",
     "networks.multi_options",
+    "training.repeated",
 )
 TORCH_FREE_PARTS = (
     "cli",

@@ -42,6 +42,7 @@ _TRAIN_EXAMPLES = (
     "rl2 train runs/cartpole.toml --seed 2 --set algorithm.learning_rate=3e-4",
     "rl2 train my.toml --dry-run",
     "rl2 train my.toml --json > result.json",
+    "rl2 train my.toml --run-dir runs/mine --resume",
 )
 
 _INFER_EXAMPLES = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, pstdev
 from typing import Any, NamedTuple
@@ -11,12 +11,15 @@ from typing import Any, NamedTuple
 from rl2cli.cli.failure import explain
 from rl2cli.cli.output import emit_json, emit_lines
 from rl2cli.cli.startup import SIGNALS_AT_ONCE
+from rl2cli.durable import write_text_atomic
 from rl2cli.errors import RL2Error, Stopped, UsageError
 from rl2cli.reporting.figures import significant
 from rl2cli.reporting.seeds_view import SeedsView
 from rl2cli.reporting.summary import shown_path
-from rl2cli.spec import LoadedSpec, dump_spec
-from rl2cli.training.run_folder import is_run, read_json
+from rl2cli.spec import LoadedSpec, dump_spec, load_spec
+from rl2cli.spec.model import RunSpec
+from rl2cli.training.repeated import continued
+from rl2cli.training.run_folder import GROUP_FILE, is_run, read_json
 from rl2cli.training.seed_group import MOST_SEEDS, SeedGroup, SeedProcesses, SeedRun
 from rl2cli.training.signals import StopRequest
 
@@ -39,8 +42,10 @@ class How(NamedTuple):
         ]
 
 
-def train_seeds(loaded: LoadedSpec, count: int, run_dir: Path | None, how: How) -> int:
+def train_seeds(loaded: LoadedSpec, count: int, run_dir: Path | None, how: How, *, again: bool = False) -> int:
     """Train `count` runs that differ in their seed alone, print the folder that holds them, return the exit code.
+
+    With `again`, `run_dir` may hold them already; each then goes on, or begins.
 
     Raises:
         UsageError: There cannot be so many, or the folder is taken.
@@ -54,8 +59,29 @@ def train_seeds(loaded: LoadedSpec, count: int, run_dir: Path | None, how: How) 
     if spec.seed + count > 2**63:
         raise UsageError(f"there are no {count} seeds from {spec.seed} on", hint="begin with a smaller seed")
     seeds = range(spec.seed, spec.seed + count)
-    group = SeedGroup.create(Path("outputs"), spec.name, seeds, loaded.text, dump_spec(spec), run_dir)
-    return _run(group, list(seeds), lambda seed, plan: _train(group, seed, plan), how)
+    if again and run_dir is not None and (run_dir / GROUP_FILE).is_file():
+        group = _same_group(spec, seeds, run_dir)
+    else:
+        group = SeedGroup.create(Path("outputs"), spec.name, seeds, loaded.text, dump_spec(spec), run_dir, again=again)
+    resume = ["--resume"] if again else []
+    return _run(group, list(seeds), lambda seed, plan: [*_train(group, seed, plan), *resume], how)
+
+
+def _same_group(asked: RunSpec, seeds: Sequence[int], folder: Path) -> SeedGroup:
+    """Return the group in `folder`.
+
+    Raises:
+        UsageError: It is another one.
+    """
+    group = SeedGroup.open(folder)
+    if group.seeds != tuple(seeds):
+        raise UsageError(
+            f"this folder holds the seeds {group.seeds[0]} to {group.seeds[-1]}, {len(group.seeds)} of them",
+            hint="give --seed and --seeds as they were, or name another folder with --run-dir",
+            place=str(folder),
+        )
+    write_text_atomic(group.spec, dump_spec(continued(asked, load_spec(group.spec).spec, folder)))
+    return group
 
 
 def resume_seeds(folder: Path, frames: int | None, how: How) -> int:

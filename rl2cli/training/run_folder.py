@@ -26,7 +26,10 @@ _NEW = "name a new or empty folder"
 _JSON_LIMIT = 16 * 2**20
 _STAMP = re.compile(r"(\d{8}-\d{6})-s\d+(?:-\d+)?", re.ASCII)
 _START_MARKS = ("run.json", "resolved.toml", "checkpoints")
-_LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
+LEFTOVER = re.compile(r"\..+\.\d+\.tmp")
+"""Name of what a process leaves that is killed while it replaces a file."""
+_OF_A_FIRST_SAVE = (".saving-", ".best.json.")
+"""Begin the names of what a killed save leaves in `checkpoints` where there was none before."""
 CHECKPOINT_NAME = re.compile(r"\d{15,}", re.ASCII)
 """Name of a checkpoint's folder in `checkpoints`: its frame number."""
 _LOCK_PATIENCE = 0.1
@@ -57,8 +60,10 @@ class RunFolder:
         self._lock = FileLock(path / LOCK_FILE, timeout=_LOCK_PATIENCE, poll_interval=0.01, thread_local=False)
 
     @classmethod
-    def create(cls, root: Path, name: str, seed: int, run_dir: Path | None = None) -> RunFolder:
+    def create(cls, root: Path, name: str, seed: int, run_dir: Path | None = None, *, again: bool = False) -> RunFolder:
         """Make and lock a new run's folder: `run_dir`, else `root/name/<UTC time>-s<seed>`.
+
+        With `again`, `run_dir` may hold what a run has left that ended before it saved anything.
 
         Raises:
             UsageError: `run_dir` holds a run or anything else, or another process is just starting one there.
@@ -70,7 +75,7 @@ class RunFolder:
             folder = cls(path, started)
             if run_dir is not None:
                 try:
-                    _require_free(run_dir)
+                    _require_free(run_dir, again)
                 except UsageError:
                     if _is_locked(run_dir / LOCK_FILE):  # whatever is there, the other process has just put it there
                         raise folder._held() from None
@@ -78,7 +83,7 @@ class RunFolder:
                 make_folder(run_dir)
         folder.lock()
         try:
-            _require_free(path)  # again: another process may have had the lock until now
+            _require_free(path, again)  # once more: another process may have had the lock until now
         except UsageError:
             folder.close()
             raise
@@ -185,7 +190,7 @@ class RunFolder:
     def _remove_leftovers(self) -> None:
         """Remove what a process left that was killed while it replaced a file."""
         for entry in list(self.path.iterdir()):
-            if _LEFTOVER.fullmatch(entry.name):
+            if LEFTOVER.fullmatch(entry.name):
                 with suppress(OSError):
                     entry.unlink()
 
@@ -324,14 +329,32 @@ def _make_stamped(parent: Path, started: datetime, seed: int) -> Path:
             return path
 
 
-def _require_free(path: Path) -> None:
-    """Refuse a folder for a new run that has anything in it but the lock of this or a killed start."""
+def holds_checkpoints(folder: Path) -> bool:
+    """Return whether there is a checkpoint in the folder `checkpoints` of a run, or what is left of one."""
+    try:
+        names = os.listdir(folder)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return any(name not in ("segments", "best.json") and not name.startswith(_OF_A_FIRST_SAVE) for name in names)
+
+
+def _require_free(path: Path, again: bool) -> None:
+    """Refuse a folder for a new run that has anything in it but the lock of this or a killed start.
+
+    With `again`, it may have all that a run leaves which has saved nothing.
+    """
     if is_run(path):
-        raise UsageError("this folder already holds a run", hint=f"go on with it: `rl2 resume {path}`", place=str(path))
+        if again and not holds_checkpoints(path / "checkpoints"):
+            return
+        hint = f"go on with it: `rl2 resume {path}`, or the same command with --resume"
+        raise UsageError("this folder already holds a run", hint=hint, place=str(path))
     if path.exists() and not path.is_dir():
         raise UsageError("this is a file, not a folder for a run", hint=_NEW, place=str(path))
     if path.is_dir():
-        others = sorted(entry.name for entry in path.iterdir() if entry.name not in (LOCK_FILE, HOLDER_FILE))
+        names = sorted(entry.name for entry in path.iterdir())
+        others = [name for name in names if name not in (LOCK_FILE, HOLDER_FILE)]
+        if again:
+            others = [name for name in others if name != "spec.toml" and not LEFTOVER.fullmatch(name)]
         if others:
             raise UsageError(f"this folder is not empty: it holds {others[0]}", hint=_NEW, place=str(path))
 

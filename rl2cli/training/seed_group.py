@@ -19,7 +19,7 @@ from rl2cli.cores import available_cores
 from rl2cli.durable import explained, make_folder, write_text_atomic
 from rl2cli.errors import UsageError
 from rl2cli.interpreter import python_module
-from rl2cli.training.run_folder import GROUP_FILE, read_json
+from rl2cli.training.run_folder import GROUP_FILE, LEFTOVER, read_json
 from rl2cli.training.signals import StopRequest
 
 MOST_SEEDS = 1000
@@ -52,7 +52,15 @@ class SeedGroup:
 
     @classmethod
     def create(
-        cls, root: Path, name: str, seeds: Sequence[int], written: str, spec: str, path: Path | None
+        cls,
+        root: Path,
+        name: str,
+        seeds: Sequence[int],
+        written: str,
+        spec: str,
+        path: Path | None,
+        *,
+        again: bool = False,
     ) -> SeedGroup:
         """Make the folder: `path`, else `root/name/<UTC time>-seeds<first>-<last>`.
 
@@ -63,6 +71,7 @@ class SeedGroup:
             written: The spec as the user wrote it.
             spec: The spec to train, with every setting.
             path: In place of the folder's usual name.
+            again: Whether `path` may have what a start left that was killed.
 
         Raises:
             UsageError: `path` has something in it.
@@ -70,7 +79,7 @@ class SeedGroup:
         """
         with explained("making the folder of the runs"):
             path = _new_folder(root / name, seeds) if path is None else path
-            if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            if path.exists() and not (path.is_dir() and _is_free(path, again)):
                 raise UsageError("this is not an empty folder", hint="name a new or empty one", place=str(path))
             make_folder(path)
         group = cls(path, tuple(seeds))
@@ -125,6 +134,11 @@ class SeedRun:
         """What the process ended with, as a shell reports it; None where it was not started or still runs."""
         code = None if self.process is None or not self.is_done else self.process.returncode
         return code if code is None or code >= 0 else 128 - code
+
+
+def _is_free(path: Path, again: bool) -> bool:
+    left = ("spec.toml", "seeds.toml") if again else ()
+    return all(entry.name in left or (again and LEFTOVER.fullmatch(entry.name)) for entry in path.iterdir())
 
 
 class SeedProcesses:

@@ -33,6 +33,7 @@ from rl2cli.training.machine_facts import machine_facts
 from rl2cli.training.migration import WRITTEN_BY, migrated, refused_in_words
 from rl2cli.training.nan_report import write_nan_report
 from rl2cli.training.plugin_changes import changed_plugins
+from rl2cli.training.repeated import continued, require_same_run, standing
 from rl2cli.training.resume_notice import of_episodes, of_segments
 from rl2cli.training.run_folder import RunFolder, find_run, read_json
 from rl2cli.training.signals import ECHO_SECONDS, StopRequest
@@ -48,6 +49,7 @@ def train(
     command: Sequence[str] = (),
     root: Path = Path("outputs"),
     place: Place | None = None,
+    again: bool = False,
 ) -> Summary:
     """Train what the spec says and return how it ended.
 
@@ -58,19 +60,27 @@ def train(
         command: The command line, for the record.
         root: Where runs are kept.
         place: That of this process, the first, among several learners; None where it learns alone.
+        again: Whether `run_dir` may hold this run already, which then goes on; see `repeated.standing`.
 
     Raises:
         RL2Error: See `rl2cli.errors`; `Stopped` after a signal, once everything is saved.
     """
     name, seed = loaded.spec.name, loaded.spec.seed
+    if again and run_dir is not None:
+        there = standing(run_dir)
+        if there in ("saved", "ended"):
+            return _go_on(run_dir, view, None, command, place, loaded.spec)
+        if there == "begun":
+            require_same_run(loaded.spec, run_dir)
+            view.message(f"the run in {run_dir} had not saved anything yet: it begins anew")
     parts = build_loaded(
         loaded, view.message, run_dir or root, place
     )  # there is nothing to save: signals act as they did before
     try:
         with (
             leading(parts) as leader,
-            StopRequest(echo_seconds=_echo_seconds(place)) as stop,
-            RunFolder.create(root, name, seed, run_dir) as folder,
+            StopRequest(echo_seconds=_echo_seconds(place, again)) as stop,
+            RunFolder.create(root, name, seed, run_dir, again=again) as folder,
         ):
             write_text_atomic(folder.spec, loaded.text)
             write_text_atomic(folder.resolved, dump_spec(parts.plan.spec))
@@ -137,9 +147,20 @@ def resume(
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
-    path = find_run(run).path
+    return _go_on(find_run(run).path, view, total_frames, command, place)
+
+
+def _go_on(
+    path: Path,
+    view: View,
+    total_frames: int | None,
+    command: Sequence[str],
+    place: Place | None,
+    asked: RunSpec | None = None,
+) -> Summary:
+    """Go on with the run in `path`, where `asked` is the spec that it has to be a run of; None for any."""
     hint = f"nothing is lost; go on with: rl2 resume {path}"
-    with StopRequest(hint, _echo_seconds(place)) as stop, RunFolder.open(path) as folder:
+    with StopRequest(hint, _echo_seconds(place, asked is not None)) as stop, RunFolder.open(path) as folder:
         folder.lock()
         store = CheckpointStore(folder.checkpoints)
         _announce(view, of_segments(folder.checkpoints))
@@ -147,7 +168,8 @@ def resume(
         store.close()
         _announce(view, of_episodes(checkpoint))
         look_from(folder.path.absolute())
-        spec, moved = on_this_machine(spec_from_dict(checkpoint.metadata["spec"]))
+        begun = spec_from_dict(checkpoint.metadata["spec"])
+        spec, moved = on_this_machine(begun if asked is None else continued(asked, begun, path))
         require_even_shares(spec, place)
         checkpoint.notes.extend(moved)
         if total_frames is not None and total_frames <= checkpoint.frames:
@@ -210,7 +232,7 @@ class _Session:
     def run(self, stop: StopRequest, checkpoint: Checkpoint | None) -> Summary:
         """Train to the end, whatever that is, and leave a summary."""
         start_frames = 0 if checkpoint is None else checkpoint.frames
-        offset = None if checkpoint is None else int(checkpoint.metadata["metrics_offset"])
+        offset = 0 if checkpoint is None else int(checkpoint.metadata["metrics_offset"])
         store = CheckpointStore(self.folder.checkpoints, self.spec.checkpoint.keep)
         journal = Journal(
             self.folder,
@@ -423,8 +445,8 @@ def _learners(place: Place | None) -> Learners | None:
     return None if place is None or place.learners == 1 else Learners(place)
 
 
-def _echo_seconds(place: Place | None) -> float:
-    return 0.0 if place is None else ECHO_SECONDS
+def _echo_seconds(place: Place | None, is_scheduled: bool) -> float:
+    return ECHO_SECONDS if place is not None or is_scheduled else 0.0
 
 
 def _announce(view: View, text: str | None) -> None:

@@ -13,6 +13,7 @@ from rl2cli.keys import Trajectories
 from rl2cli.segment import Segment
 from rl2cli.spec import spec_to_dict
 from rl2cli.training.learners.group import Learners
+from rl2cli.training.learners.place import Place
 from rl2cli.training.learners.presence import LearnerLostError
 from rl2cli.training.machine_facts import plugin_facts
 from rl2cli.training.state_tree import flatten
@@ -64,6 +65,17 @@ class Leader:
         with suppress(RL2Error):
             self.learners.send({"kind": END})
         return self.learners.farewell(words)
+
+
+def dismiss(place: Place) -> None:
+    """Have the other learners of a run end that has nothing left to learn.
+
+    Raises:
+        RL2Error: One of them does not come, or ends.
+    """
+    leader = Leader(Learners(place))
+    leader.learners.join()
+    leader.end()
 
 
 @contextmanager
