@@ -29,6 +29,9 @@ NUMBER_WIDTH = 9
 GAP = 3
 MOST_WIDTH = 120
 MOST_WORKERS = 8
+HIGH = 30
+"""Lines from which on there is room for all of them."""
+SHORTEST_NAME = 8
 SHARE_STYLES = ("blue", "magenta", "green", "bright_black")
 
 
@@ -191,14 +194,17 @@ class Board:
 
     def _workers(self, workers: Sequence[WorkerRow]) -> list[Line]:
         """Return a line for each worker, and one for those that are too many to list."""
-        shown = workers[:MOST_WORKERS]
+        most = MOST_WORKERS if self.height >= HIGH else MOST_WORKERS // 2
+        shown, rest = workers[:most], workers[most:]
         names = ["workers", *[""] * len(shown)]
-        lines = [
-            Line(name, self._cells(_worker_cells(each, self.glyphs)), rank=4)
-            for name, each in zip(names, shown, strict=False)
-        ]
-        rest = workers[MOST_WORKERS:]
+        lines = [Line(name, self._worker(each), rank=4) for name, each in zip(names, shown, strict=False)]
         return [*lines, Line("", self._cells(_rest_cells(rest)), rank=4)] if rest else lines
+
+    def _worker(self, worker: WorkerRow) -> Text:
+        """Return what a worker does and where it is, that in as many columns as are left."""
+        cells = _worker_cells(worker)
+        name = _fitting(worker.name, self._room - self._next_stop(self._cells(cells)))
+        return self._cells([*cells, Cell(self.glyphs.clean(name), style="dim")] if name else cells)
 
     def _share_bar(self, shares: Sequence[float]) -> Text:
         bar = Text()
@@ -221,14 +227,18 @@ class Board:
 
     def _cells(self, cells: Iterable[Cell], stop: int | None = None) -> Text:
         """Return the cells at tab stops, so that they align from line to line; those that do not fit are left out."""
-        stop = stop or max(CELL_WIDTH, self._room // max(1, self._room // CELL_WIDTH))
         line = Text()
         for cell in cells:
             text = cell.text()
-            start = -(-(line.cell_len + 2) // stop) * stop if line else 0
+            start = self._next_stop(line, stop) if line else 0
             if start + text.cell_len <= self._room:
                 line.append(" " * (start - line.cell_len)).append_text(text)
         return line
+
+    def _next_stop(self, line: Text, stop: int | None = None) -> int:
+        """Return the column of the first tab stop behind a line."""
+        stop = stop or max(CELL_WIDTH, self._room // max(1, self._room // CELL_WIDTH))
+        return -(-(line.cell_len + 2) // stop) * stop
 
     def _with_sparkline(self, line: Text, values: Sequence[float]) -> Text:
         room = self._room - line.cell_len - GAP
@@ -289,21 +299,31 @@ def _checkpoint_cells(progress: Progress) -> list[Cell]:
     return [Cell(count(progress.checkpoint_frames), unit="frames")]
 
 
-def _worker_cells(worker: WorkerRow, glyphs: Glyphs) -> list[Cell]:
+def _worker_cells(worker: WorkerRow) -> list[Cell]:
     speed = Cell(rate(worker.frames_per_second), str(worker.place), "frames/s")
     lost = Cell("lost", str(worker.place), style="bold yellow")
     restarts = Cell(count(worker.restarts), unit="restart" if worker.restarts == 1 else "restarts")
-    return [speed if worker.is_alive else lost, restarts, Cell(glyphs.clean(worker.name), style="dim")]
+    return [speed if worker.is_alive else lost, restarts]
+
+
+def _fitting(name: str, room: int) -> str:
+    """Return a worker's `host, process N` in at most `room` columns: of a long host's name, the beginning."""
+    if cell_len(name) <= room:
+        return name
+    host, _, process = name.partition(", process ")
+    left = room - len(process) - 1
+    return f"{host[: left - 2]}.. {process}" if left >= SHORTEST_NAME else ""
 
 
 def _rest_cells(workers: Sequence[WorkerRow]) -> list[Cell]:
     """Return what all other workers do together."""
     speed = sum(each.frames_per_second for each in workers)
     restarts = sum(each.restarts for each in workers)
-    alive = sum(each.is_alive for each in workers)
+    lost = sum(not each.is_alive for each in workers)
+    caption = f"{count(len(workers))} more{f', {count(lost)} lost' if lost else ''}"
     return [
-        Cell(rate(speed), f"{count(alive)} more", "frames/s"),
-        Cell(count(restarts), unit="restarts"),
+        Cell(rate(speed), caption, "frames/s"),
+        Cell(count(restarts), unit="restart" if restarts == 1 else "restarts"),
     ]
 
 

@@ -61,6 +61,32 @@ def test_every_worker_has_a_row_and_those_that_are_too_many_have_one_together() 
         "│             2 1,000 frames/s     2 restarts           node-2                 │",
     ]
     assert text[23] == "│             2 more 2,020 frames/s                     17 restarts            │"
+    low = drawn(progress=dataclasses.replace(PROGRESS, workers=rows), height=23)
+    assert low[-4:-2] == [
+        "│             3 1,000 frames/s     3 restarts           node-3                 │",
+        "│             6 more 6,040 frames/s                     39 restarts            │",
+    ]
+    gone = tuple(dataclasses.replace(each, is_alive=False, frames_per_second=0.0) for each in rows[8:])
+    assert "2 more, 2 lost 0 frames/s" in drawn(progress=dataclasses.replace(PROGRESS, workers=rows[:8] + gone))[-3]
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "shown"),
+    [
+        ("vm, process 41234", 80, "vm, process 41234"),
+        ("node-17.cluster.example, process 41234", 80, "node-17.cluste.. 41234"),
+        ("node-17.cluster.example, process 41234", 120, "node-17.cluster.example, process 41234"),
+        ("node-17.cluster.example, process 41234", 60, ""),
+    ],
+)
+def test_where_a_worker_is_takes_what_room_there_is(name: str, width: int, shown: str) -> None:
+    rows = (WorkerRow(0, name, True, 1000.0, 0),)
+    (line,) = (
+        each
+        for each in drawn(progress=dataclasses.replace(PROGRESS, workers=rows), width=width, height=40)
+        if "workers" in each
+    )
+    assert line.partition("0 restarts")[2].strip(" │") == shown
 
 
 SAC_LOSSES = ("critic", "policy", "entropy", "temperature", "value", "critic_gradient_norm", "policy_gradient_norm")
