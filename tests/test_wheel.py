@@ -57,7 +57,9 @@ def rl2(installed: Path, folder: Path, *arguments: str) -> subprocess.CompletedP
 def test_wheel_holds_specs_schema_and_types_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     inside = {name.removeprefix("rl2cli/runs/") for name in names if name.startswith("rl2cli/runs/")}
-    assert inside == {path.name for path in (ROOT / "runs").iterdir() if path.suffix in (".toml", ".json", ".svg")}
+    runs = ROOT / "runs"
+    shipped = [path for path in runs.iterdir() if path.suffix in (".toml", ".json", ".svg")]
+    assert inside == {str(path.relative_to(runs)) for path in (*shipped, *(runs / "clusters").iterdir())}
     assert "rl2cli/py.typed" in names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
     assert {name.split("/")[0].split("-")[0] for name in names} == {"rl2cli"}

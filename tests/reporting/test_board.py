@@ -67,7 +67,7 @@ def test_every_worker_has_a_row_and_those_that_are_too_many_have_one_together() 
         "│             6 more 6,040 frames/s                     39 restarts            │",
     ]
     gone = tuple(dataclasses.replace(each, is_alive=False, frames_per_second=0.0) for each in rows[8:])
-    assert "2 more, 2 lost 0 frames/s" in drawn(progress=dataclasses.replace(PROGRESS, workers=rows[:8] + gone))[-3]
+    assert "6 more, 2 lost 4,020 frames/s" in drawn(progress=dataclasses.replace(PROGRESS, workers=rows[:8] + gone))[-3]
 
 
 @pytest.mark.parametrize(
