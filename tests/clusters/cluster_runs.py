@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rl2cli.training.checkpoint import CheckpointStore
-from rl2cli.training.digest import Digest, digest_of
+if TYPE_CHECKING:
+    from rl2cli.training.digest import Digest
 
 RECIPES = Path(__file__).resolve().parents[2] / "runs" / "clusters"
 SPEC = """\
@@ -55,6 +56,10 @@ def checkpoints(run: Path) -> int:
 
 
 def digest(run: Path) -> Digest:
+    """Return the digest of a run's last checkpoint."""
+    from rl2cli.training.checkpoint import CheckpointStore
+    from rl2cli.training.digest import digest_of
+
     store = CheckpointStore(run / "checkpoints", read_only=True)
     try:
         return digest_of(store.newest(), run / "metrics.jsonl")

@@ -55,14 +55,15 @@ class FakeSlurm:
         self._command: list[str] = []
         (self.own / "bin").mkdir(parents=True)
         python = shlex.quote(sys.executable)
-        self._install("scontrol", SCONTROL)
-        self._install("srun", SRUN)
-        self._install("python", f'exec {python} "$@"\n')
-        self._install("rl2", f'exec {python} -m rl2cli "$@"\n')
-        self._install("ray", f'exec {python} -m ray.scripts.scripts "$@"\n')
-        self._install("torchrun", f'exec {python} -m torch.distributed.run "$@"\n')
+        self.install("scontrol", SCONTROL)
+        self.install("srun", SRUN)
+        self.install("python", f'exec {python} "$@"\n')
+        self.install("rl2", f'exec {python} -m rl2cli "$@"\n')
+        self.install("ray", f'exec {python} -m ray.scripts.scripts "$@"\n')
+        self.install("torchrun", f'exec {python} -m torch.distributed.run "$@"\n')
 
-    def _install(self, name: str, text: str) -> None:
+    def install(self, name: str, text: str) -> None:
+        """Put a command into the job's PATH."""
         path = self.own / "bin" / name
         path.write_text(f"#!/bin/bash\n{text}")
         path.chmod(0o755)

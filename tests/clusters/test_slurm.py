@@ -8,18 +8,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from cluster_runs import LEARNERS, RECIPES, SHARDS, checkpoints, digest, write_spec
 from fake_slurm import FakeSlurm
 
-from rl2cli.training.digest import Digest
+if TYPE_CHECKING:
+    from rl2cli.training.digest import Digest
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.timeout(1800),
-    pytest.mark.skipif(sys.platform == "win32", reason="batch scripts are run by bash"),
-]
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="batch scripts are run by bash")
 has_ray = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason='needs pip install "rl2cli[ray]"')
 
 
@@ -50,6 +48,102 @@ def begin(slurm: FakeSlurm, script: str, *words: str, more: str = "") -> Path:
     return run
 
 
+STAND_IN = """\
+echo "learner $*" >> learner.out
+trap 'echo told >> learner.out; sleep 0.3; echo saved >> learner.out; exit 143' TERM
+while [ ! -e finish ]; do sleep 0.05; done
+"""
+"""Of the learner, for the scripts alone: it saves when it is told to, and ends when `finish` is there."""
+
+
+@pytest.fixture
+def stand_in(slurm: FakeSlurm) -> FakeSlurm:
+    slurm.install("rl2", STAND_IN)
+    slurm.sbatch(RECIPES / "slurm.sh", "my.toml", "run", "--seed", "2")
+    slurm.wait_until(lambda: "learner" in said(slurm))
+    return slurm
+
+
+def said(slurm: FakeSlurm) -> str:
+    path = slurm.folder / "learner.out"
+    return path.read_text() if path.exists() else ""
+
+
+COMMAND = "learner train my.toml --run-dir run --resume --seed 2\n"
+SAVED = f"{COMMAND}told\nsaved\n"
+
+
+def test_the_shell_hands_a_warning_on_once_and_queues_the_job_again(stand_in: FakeSlurm) -> None:
+    stand_in.warn()
+    stand_in.wait_until(lambda: "told" in said(stand_in))
+    stand_in.warn()
+    assert (stand_in.wait(), said(stand_in)[: len(SAVED)]) == (143, SAVED)
+    assert stand_in.said == f"scontrol requeue incomplete {stand_in.job}\n"
+    stand_in.wait_until(lambda: said(stand_in) == SAVED + COMMAND)
+    (stand_in.folder / "finish").touch()
+    assert (stand_in.wait(), stand_in.state, stand_in.starts) == (0, "COMPLETED", 2)
+    assert said(stand_in) == SAVED + COMMAND
+
+
+@pytest.mark.parametrize("state", ["CANCELLED", "COMPLETING"])
+def test_the_shell_leaves_alone_what_slurm_has_decided(stand_in: FakeSlurm, state: str) -> None:
+    stand_in.state = state
+    stand_in.warn()
+    assert (stand_in.wait(), stand_in.state, said(stand_in)) == (143, state, SAVED)
+
+
+def test_what_fails_by_itself_is_not_queued_again(slurm: FakeSlurm) -> None:
+    slurm.install("rl2", "exit 4\n")
+    slurm.sbatch(RECIPES / "slurm.sh", "my.toml", "run")
+    assert (slurm.wait(), slurm.state, slurm.said) == (4, "FAILED", "")
+
+
+def test_a_run_that_ends_as_it_is_told_to_stop_has_ended(slurm: FakeSlurm) -> None:
+    slurm.install("rl2", "echo learner >> learner.out\ntrap 'exit 0' TERM\nwhile :; do sleep 0.05; done\n")
+    slurm.sbatch(RECIPES / "slurm.sh", "my.toml", "run")
+    slurm.wait_until(lambda: "learner" in said(slurm))
+    slurm.warn()
+    assert (slurm.wait(), slurm.state, slurm.said) == (0, "COMPLETED", "")
+
+
+def test_several_learners_are_started_by_torchrun(slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEARNERS", "3")
+    slurm.install("torchrun", 'echo "$*" > learner.out\n')
+    slurm.sbatch(RECIPES / "slurm.sh", "my.toml", "run")
+    assert slurm.wait() == 0
+    port = 20000 + slurm.job % 10000
+    expected = f"--nproc-per-node 3 --master-port {port} -m rl2cli train my.toml --run-dir run --resume\n"
+    assert said(slurm) == expected
+
+
+def test_ray_is_started_on_every_node_with_a_token(tmp_path: Path) -> None:
+    slurm = FakeSlurm(tmp_path, nodes=3, cpus=4)
+    slurm.install("python", 'case "$*" in *secrets*) echo secret ;; *ray.util*) echo 10.0.0.1 ;; esac\n')
+    node = 'echo "ray $* $RAY_AUTH_MODE $RAY_AUTH_TOKEN" >> learner.out\ntrap "exit 0" TERM\nsleep 600\n'
+    slurm.install("ray", node)
+    slurm.install("rl2", STAND_IN)
+    try:
+        slurm.sbatch(RECIPES / "slurm-ray.sh", "my.toml", "run", "--seed", "2")
+        slurm.wait_until(lambda: said(slurm).count("\n") == 4)
+        slurm.warn()
+        assert slurm.wait() == 143
+        address = f"10.0.0.1:{20000 + slurm.job % 10000}"
+        head, *others = [line for line in said(slurm).splitlines() if line.startswith("ray")]
+        assert head.startswith(f"ray start --head --node-ip-address=10.0.0.1 --port={address[9:]} --num-cpus=3 ")
+        assert others == [f"ray start --address={address} --num-cpus=4 --block token secret"] * 2
+        assert head.endswith(" token secret")
+        (learner,) = [line for line in said(slurm).splitlines() if line.startswith("learner")]
+        assert "train my.toml --run-dir run --resume --set scale.engine=" in learner
+        assert learner.endswith(f'scale.address="{address}" --set scale.workers=11 --seed 2')
+        assert "saved" in said(slurm)
+        assert "secret" not in slurm.said  # no command line has it, which others can see
+        assert f"scontrol requeue incomplete {slurm.job}" in slurm.said
+    finally:
+        slurm.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_time_is_over_and_the_job_is_queued_again(slurm: FakeSlurm, whole: Digest) -> None:
     run = begin(slurm, "slurm.sh")
     slurm.warn()
@@ -61,6 +155,8 @@ def test_time_is_over_and_the_job_is_queued_again(slurm: FakeSlurm, whole: Diges
     assert slurm.log.count("stopped by SIGTERM and saved after") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_preempted_by_a_signal_to_every_process(slurm: FakeSlurm, whole: Digest) -> None:
     run = begin(slurm, "slurm.sh")
     slurm.end("PENDING")
@@ -73,6 +169,8 @@ def test_preempted_by_a_signal_to_every_process(slurm: FakeSlurm, whole: Digest)
     assert digest(run) == whole
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_cancelled_is_not_queued_again(slurm: FakeSlurm) -> None:
     run = begin(slurm, "slurm.sh")
     slurm.end("CANCELLED")
@@ -80,12 +178,16 @@ def test_cancelled_is_not_queued_again(slurm: FakeSlurm) -> None:
     assert digest(run).frames > 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_a_mistake_is_not_queued_again(slurm: FakeSlurm) -> None:
     slurm.sbatch(RECIPES / "slurm.sh", write_spec(slurm.folder), "run", "--set", "algorithm.gama=1")
     assert (slurm.wait(), slurm.state, slurm.said) == (2, "FAILED", "")
     assert "unknown key 'gama'" in slurm.log
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_learners_of_torchrun_and_then_one(slurm: FakeSlurm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = trained(tmp_path / "whole", LEARNERS)
@@ -100,6 +202,8 @@ def test_learners_of_torchrun_and_then_one(slurm: FakeSlurm, monkeypatch: pytest
 
 
 @has_ray
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_ray_on_two_nodes(tmp_path: Path) -> None:
     (tmp_path / "whole").mkdir()
     whole = trained(tmp_path / "whole", SHARDS)

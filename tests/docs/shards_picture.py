@@ -16,7 +16,7 @@ TASK, UPDATE, JOIN, NOTICED = 2.0, 3.0, 3.0, 0.5
 """How long a task and an update take, a worker to be started anew, and its loss to be noticed."""
 COLOURS = ("#cfe3f7", "#f9dfb2", "#cdebc8", "#e6d3f2")
 """Of the weights that act, by version."""
-LEFT, SCALE, ROW, GAP = 92, 22.0, 26, 4
+LEFT, SCALE, ROW, GAP = 92, 25.5, 26, 4
 WIDTH = 840
 
 

@@ -8,6 +8,7 @@ import re
 import pytest
 from documents import DOCUMENTS
 from option_tables import MODELS, TABLE, option_table
+from shards_picture import PICTURE, ROLLOUTS, Pipeline, picture
 from typer.main import get_command
 
 import rl2cli
@@ -51,6 +52,24 @@ def test_every_command_and_option_is_described(name: str) -> None:
         if parameter.param_type_name == "option" and not getattr(parameter, "hidden", False):
             for option in parameter.opts:
                 assert f"`{option}" in section or f"/`{option}" in section, option
+
+
+def test_the_picture_of_shards_is_what_its_script_draws() -> None:
+    assert PICTURE.read_text(encoding="utf-8") == picture(), "python tests/docs/shards_picture.py"
+    assert f"]({PICTURE.name})" in GUIDE
+    assert PICTURE.stat().st_size < 20_000
+
+
+def test_a_shard_has_the_same_weights_whoever_is_lost() -> None:
+    for lag in (0, 1):
+        whole, broken = (
+            {(box.shard, box.rollout, box.weights) for box in Pipeline(lag, lost_at).run() if not box.lost}
+            for lost_at in (None, 9.2)
+        )
+        assert whole == broken
+        assert {(rollout, weights) for shard, rollout, weights in whole if shard is not None} == {
+            (rollout, max(0, rollout - lag)) for rollout in range(ROLLOUTS)
+        }
 
 
 def test_exit_codes_are_those_of_the_errors() -> None:
