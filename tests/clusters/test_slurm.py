@@ -125,6 +125,7 @@ def test_ray_is_started_on_every_node_with_a_token(tmp_path: Path) -> None:
     try:
         slurm.sbatch(RECIPES / "slurm-ray.sh", "my.toml", "run", "--seed", "2")
         slurm.wait_until(lambda: said(slurm).count("\n") == 4)
+        slurm.state = "COMPLETING"  # so that it is not started again
         slurm.warn()
         assert slurm.wait() == 143
         address = f"10.0.0.1:{20000 + slurm.job % 10000}"

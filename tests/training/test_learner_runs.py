@@ -135,6 +135,18 @@ def test_a_signal_to_torchrun_saves(tmp_path: Path, whole: Any) -> None:
     assert digest(tmp_path / "run") == whole
 
 
+def test_the_same_command_goes_on_and_then_ends_every_learner(tmp_path: Path, whole: Any) -> None:
+    process = _started(tmp_path, write_spec(tmp_path, spec(**LONG)), "--resume")
+    process.send_signal(signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert "stopped by SIGTERM and saved after" in said
+    for count, words in ((4, "resumed"), (2, "has ended already")):
+        ended = run(count, tmp_path, "train", "small.toml", "--run-dir", "run", "--resume")
+        assert (ended.returncode, ended.stdout) == (0, "run\n"), ended.stderr
+        assert words in ended.stderr
+        assert digest(tmp_path / "run") == whole
+
+
 @pytest.mark.parametrize(("name", "count"), [("sac", 4), ("dqn", 1)])
 def test_a_replay_buffer_goes_to_other_learners_on_resume(name: str, count: int, tmp_path: Path) -> None:
     settings = RUNS[name] | {"name": name, "scale": {"gradient_shards": 4}, "checkpoint": {"every": 40}}
