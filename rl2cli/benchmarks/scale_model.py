@@ -15,9 +15,9 @@ import random
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from heapq import heappop, heappush
 from itertools import count
+from typing import Any
 
 from rl2cli.benchmarks.scale_costs import Costs, Size
 from rl2cli.training.scale.engine import Answered, Event, Joined, Lost
@@ -81,10 +81,10 @@ def simulate(
     return Forecast(iterations * size.frames / seconds, seconds / iterations, began, seconds, busy, engine.lost)
 
 
-def seconds_lost(costs: Costs, size: Size, phases: int = 3) -> float:
+def seconds_lost(costs: Costs, size: Size, phases: int = 2) -> float:
     """Return the seconds that a run is later for one host that fails and is replaced, mean of so many moments."""
     usual = simulate(costs, size, 1)
-    iterations = 6 + int(2 * (size.detect_seconds + size.replace_seconds) / usual.iteration_seconds)
+    iterations = 6 + int(1.2 * (size.detect_seconds + size.replace_seconds) / usual.iteration_seconds)
     undisturbed = simulate(costs, size, iterations)
     at = [undisturbed.began + (1 + (phase + 0.5) / phases) * undisturbed.iteration_seconds for phase in range(phases)]
     disturbed = [simulate(costs, size, iterations, failures=[(when, size.hosts - 1)]) for when in at]
@@ -117,8 +117,12 @@ class ModelEngine:
         """Seconds in which each of `PARTS` was busy; those of all workers added up."""
         self.lost = 0
         self._costs, self._size, self._dice = costs, size, random.Random(seed)
+        self._step_seconds = size.task_frames * costs.step_seconds + size.rollout_length * costs.act_seconds
+        self._task_seconds = self._step_seconds + costs.task_seconds
+        self._restore_seconds = costs.restore_steps * size.envs_per_shard * costs.step_seconds
+        self._outcome_bytes = size.task_frames * costs.frame_bytes + costs.state_bytes
         self._workers = [_Worker(place // size.workers_per_host) for place in range(size.workers)]
-        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._order = count()
         self._at_event = 0.0
         self._inbox: list[Event] = []
@@ -126,9 +130,9 @@ class ModelEngine:
         self._versions: dict[int, int] = {}
         self._free = {"network to workers": 0.0, "network to learner": 0.0}
         for place in range(size.workers):
-            self._at(0.0, partial(self._join, place))
+            self._at(0.0, self._join, place)
         for when, host in failures:
-            self._at(when, partial(self._fail, host))
+            self._at(when, self._fail, host)
 
     # --- what the scheduler and the learner do ---
 
@@ -143,12 +147,12 @@ class ModelEngine:
         """See `Engine`."""
         self._work("engine", self._costs.submit_seconds)
         to = self._workers[worker]
-        size = self._costs.state_bytes if task.state is not None and "seeds" not in task.state else 0.0
+        size = self._costs.state_bytes if _is_moved(task) else 0.0
         if self._versions.get(to.host, -1) < task.version:
             self._versions[to.host] = task.version
             size += self._costs.weight_bytes
         sent = self._send("network to workers", self.now, size)
-        self._at(sent + self._costs.trip_seconds / 2, partial(self._arrive, worker, to.life, task))
+        self._at(sent + self._costs.trip_seconds / 2, self._arrive, worker, to.life, task)
 
     def withdraw(self, worker: int, shard: int, numbers: list[int]) -> None:
         """See `Engine`."""
@@ -183,7 +187,7 @@ class ModelEngine:
         self._inbox.append(Joined(place))
         if self._size.host_failures and place % self._size.workers_per_host == 0:
             after = self._dice.expovariate(self._size.host_failures)
-            self._at(self._at_event + after, partial(self._fail, worker.host))
+            self._at(self._at_event + after, self._fail, worker.host)
 
     def _arrive(self, place: int, life: int, task: Task) -> None:
         worker = self._workers[place]
@@ -201,18 +205,16 @@ class ModelEngine:
                 self._withdrawn.discard(task.number)
                 continue
             worker.is_busy = True
-            seconds = sum(self._stepping) + self._costs.task_seconds + self._restoring(task)
+            seconds = self._task_seconds + (self._restore_seconds if _is_moved(task) else 0.0)
             self.spent["workers"] += seconds
-            self._at(self._at_event + seconds, partial(self._finish, place, worker.life, task))
+            self._at(self._at_event + seconds, self._finish, place, worker.life, task)
 
     def _finish(self, place: int, life: int, task: Task) -> None:
         if self._workers[place].life != life:
             return
-        environment, policy = self._stepping
-        outcome = Outcome(task.number, task.shard, task.iteration, {}, {"environments": ()}, environment, policy)
-        size = self._size.task_frames * self._costs.frame_bytes + self._costs.state_bytes
-        sent = self._send("network to learner", self._at_event, size)
-        self._at(sent + self._costs.trip_seconds / 2, partial(self._inbox_take, Answered(place, outcome)))
+        outcome = Outcome(task.number, task.shard, task.iteration, {}, {"environments": ()}, self._step_seconds)
+        sent = self._send("network to learner", self._at_event, self._outcome_bytes)
+        self._at(sent + self._costs.trip_seconds / 2, self._inbox_take, Answered(place, outcome))
         self._begin_next(place)
 
     def _fail(self, host: int) -> None:
@@ -224,24 +226,14 @@ class ModelEngine:
                 continue
             self._workers[place] = _Worker(host, life=worker.life + 1)
             found = self._at_event + self._size.detect_seconds
-            self._at(found, partial(self._inbox_take, Lost(place, "its host failed")))
-            self._at(found + self._size.replace_seconds, partial(self._join, place))
+            self._at(found, self._inbox_take, Lost(place, "its host failed"))
+            self._at(found + self._size.replace_seconds, self._join, place)
         self._versions.pop(host, None)
 
     def _inbox_take(self, event: Event) -> None:
         self._inbox.append(event)
 
     # --- time ---
-
-    @property
-    def _stepping(self) -> tuple[float, float]:
-        """Seconds that a task spends in its environments, and in the policy."""
-        environment = self._size.task_frames * self._costs.step_seconds
-        return environment, self._size.rollout_length * self._costs.act_seconds
-
-    def _restoring(self, task: Task) -> float:
-        moved = task.state is not None and "seeds" not in task.state
-        return self._costs.restore_steps * self._size.envs_per_shard * self._costs.step_seconds if moved else 0.0
 
     def _send(self, network: str, at: float, size: float) -> float:
         """Return when a message of so many bytes is through, which waits for those before it."""
@@ -255,11 +247,16 @@ class ModelEngine:
         self.now += seconds
         self.spent[part] += seconds
 
-    def _at(self, when: float, happen: Callable[[], None]) -> None:
-        heappush(self._events, (when, next(self._order), happen))
+    def _at(self, when: float, happen: Callable[..., None], *arguments: Any) -> None:
+        heappush(self._events, (when, next(self._order), happen, arguments))
 
     def _advance(self, until: float) -> None:
         """Let everything happen that happens up to `until`."""
         while self._events and self._events[0][0] <= until:
-            self._at_event, _, happen = heappop(self._events)
-            happen()
+            self._at_event, _, happen, arguments = heappop(self._events)
+            happen(*arguments)
+
+
+def _is_moved(task: Task) -> bool:
+    """Return whether a task comes with the state of running episodes."""
+    return task.state is not None and "seeds" not in task.state

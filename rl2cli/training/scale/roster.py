@@ -36,6 +36,12 @@ class WorkerState:
         """Number of tasks that it has not begun."""
         return max(0, len(self.flights) - 1)
 
+    def would_relieve(self, other: WorkerState) -> bool:
+        """Return whether it is done with one more task, and its restoring, before the other with all it has."""
+        if self.seconds is None or other.seconds is None:
+            return other.waiting >= 2
+        return (other.waiting + 0.5) * other.seconds > 2.0 * self.seconds
+
 
 @dataclass
 class Shard:

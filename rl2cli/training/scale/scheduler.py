@@ -23,8 +23,7 @@ class Scheduler:
 
     A shard's tasks are all with one worker, in order; that worker keeps its environments, so that a state is sent
     only when a shard moves: at first, when its worker is lost, when another one would sooner be done with it, and when
-    workers take unequally long for what they have. What it does for an event takes as long for any number of workers,
-    but for a look at each of them once per poll.
+    workers take unequally long for what they have. An answer costs the same for any number of workers.
 
     Args:
         engine: Runs the workers.
@@ -49,6 +48,9 @@ class Scheduler:
         self._complete = 0  # shards with the outcome that is learned from next
         self._homes: Counter[int] = Counter()
         self._is_level = False
+        self._idle: set[int] = set()  # workers without a task
+        self._queued: set[int] = set()  # workers with tasks that they have not begun
+        self._thieves: set[int] = set()  # idle since tasks were looked for last
         self._attempts: Counter[tuple[int, int]] = Counter()
         self._last_number = 0
 
@@ -112,6 +114,7 @@ class Scheduler:
             worker = self.workers.setdefault(event.worker, WorkerState())
             worker.is_alive, worker.name = True, event.name
             self._is_level = False
+            self._sort(event.worker)
         elif isinstance(event, Answered):
             self._answered(event.worker, event.outcome)
         elif isinstance(event, Lost):
@@ -125,6 +128,7 @@ class Scheduler:
         if flight is None:
             return  # of a task that was lost or withdrawn, and that another worker does
         worker.flights.remove(flight)
+        self._sort(place)
         shard = self._shards[outcome.shard]
         if outcome.failure is not None:
             raise outcome.failure.rebuilt(worker.name or f"worker {place}")
@@ -148,6 +152,7 @@ class Scheduler:
         worker.is_alive, worker.seconds = False, None
         worker.restarts += 1
         worker.flights.clear()
+        self._sort(event.worker)
         self._tell(event.reason, event.worker)
         for number, shard in enumerate(self._shards):
             if shard.home == event.worker:
@@ -181,11 +186,10 @@ class Scheduler:
     # --- who does what ---
 
     def _give_out(self) -> None:
-        alive = [place for place, worker in self.workers.items() if worker.is_alive]
-        if not alive:
-            return
         if self._to_give:
-            fewest = [(self._homes[place], place) for place in alive]
+            fewest = [(self._homes[place], place) for place, worker in self.workers.items() if worker.is_alive]
+            if not fewest:
+                return
             heapify(fewest)
             for number in sorted(self._to_give):
                 if self._shards[number].home is None:
@@ -194,7 +198,19 @@ class Scheduler:
                     self._settle(self._shards[number], place)
                 self._give(number)
             self._to_give.clear()
-        self._relieve([place for place in alive if not self.workers[place].flights])
+            self._thieves |= self._idle
+        self._relieve(sorted(self._thieves & self._idle))
+        self._thieves.clear()
+
+    def _sort(self, place: int) -> None:
+        """Keep who has how much to do, after that has changed for a worker."""
+        worker = self.workers[place]
+        (self._queued.add if worker.waiting else self._queued.discard)(place)
+        if worker.is_alive and not worker.flights:
+            self._idle.add(place)
+            self._thieves.add(place)
+        else:
+            self._idle.discard(place)
 
     def _give(self, number: int) -> None:
         """Submit what its worker does not have of a shard; what it has are the first iterations without an answer."""
@@ -207,6 +223,7 @@ class Scheduler:
             self.workers[shard.home].flights.append(Flight(task.number, number, iteration))
             shard.flying += 1
             shard.is_live = True
+            self._sort(shard.home)
             self.engine.submit(shard.home, task)
 
     def _settle(self, shard: Shard, home: int | None) -> None:
@@ -244,19 +261,19 @@ class Scheduler:
 
     def _is_begun(self, number: int) -> bool:
         """Return whether its worker is, as far as is known, stepping the shard."""
-        shard = self._shards[number]
-        return bool(shard.home is not None and shard.flying and self.workers[shard.home].flights[0].shard == number)
+        home = self._shards[number].home
+        return home is not None and any(each.shard == number for each in list(self.workers[home].flights)[:1])
 
     def _relieve(self, thieves: list[int]) -> None:
         """Move shards that wait to workers with nothing to do, where those are sooner done with them."""
-        busiest = [(-each.waiting, -place) for place, each in self.workers.items() if each.waiting] if thieves else []
+        busiest = [(-self.workers[place].waiting, -place) for place in self._queued] if thieves else []
         heapify(busiest)
         for thief in thieves:
             if not busiest:
                 return
             victim = -busiest[0][1]
             begun, *waiting = self.workers[victim].flights
-            if not self._pays(self.workers[victim], self.workers[thief], len(waiting)):
+            if not self.workers[thief].would_relieve(self.workers[victim]):
                 continue
             number = next((each.shard for each in reversed(waiting) if each.shard != begun.shard), None)
             if number is None or not self._shards[number].can_move:
@@ -270,13 +287,6 @@ class Scheduler:
                 if self.workers[place].waiting:
                     heappush(busiest, (-self.workers[place].waiting, -place))
 
-    @staticmethod
-    def _pays(victim: WorkerState, thief: WorkerState, waiting: int) -> bool:
-        """Return whether the thief is done with one more task, and its restoring, before the victim with all it has."""
-        if victim.seconds is None or thief.seconds is None:
-            return waiting >= 2
-        return (waiting + 0.5) * victim.seconds > 2.0 * thief.seconds
-
     def _withdraw(self, number: int) -> None:
         """Take a shard's tasks back from its worker."""
         shard = self._shards[number]
@@ -286,5 +296,6 @@ class Scheduler:
         numbers = [each.number for each in worker.flights if each.shard == number]
         worker.flights = deque(each for each in worker.flights if each.shard != number)
         shard.flying, shard.is_live = 0, False
+        self._sort(shard.home)
         if worker.is_alive:
             self.engine.withdraw(shard.home, number, numbers)
