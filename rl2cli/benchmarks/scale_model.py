@@ -27,8 +27,8 @@ from rl2cli.training.signals import StopRequest
 
 WARM_UP = 3
 """Iterations that do not count: shards come to their workers."""
-PARTS = ("workers", "learning", "engine", "network to workers", "network to learner")
-"""What may be busy: all workers, on average; the learner with its updates, and with tasks; its network both ways."""
+PARTS = ("workers", "learning", "tasks", "network to workers", "network to learner")
+"""What may be busy: workers, on average; the learner's thread with updates, and with tasks; its network both ways."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,11 @@ class Forecast:
     """Workers that were lost in all."""
 
     @property
-    def bottleneck(self) -> str:
-        """Which of `PARTS` was busiest."""
-        return max(PARTS, key=self.busy.__getitem__)
+    def bottleneck(self) -> tuple[str, float]:
+        """Which was busiest of workers, the learner's thread and its network, and the part of the time."""
+        learner = self.busy["learning"] + self.busy["tasks"]
+        loads = {name: busy for name, busy in self.busy.items() if name not in ("learning", "tasks")}
+        return max((loads | {"learner": learner}).items(), key=lambda item: item[1])
 
 
 def simulate(
@@ -138,14 +140,14 @@ class ModelEngine:
 
     def publish(self, weights: Weights) -> None:
         """See `Engine`."""
-        self._work("engine", self._costs.publish_seconds)
+        self._work("tasks", self._costs.publish_seconds)
 
     def drop(self, version: int) -> None:
         """See `Engine`."""
 
     def submit(self, worker: int, task: Task) -> None:
         """See `Engine`."""
-        self._work("engine", self._costs.submit_seconds)
+        self._work("tasks", self._costs.submit_seconds)
         to = self._workers[worker]
         size = self._costs.state_bytes if _is_moved(task) else 0.0
         if self._versions.get(to.host, -1) < task.version:
@@ -165,7 +167,7 @@ class ModelEngine:
             self.now = self._events[0][0]
             self._advance(self.now)
         events, self._inbox = self._inbox, []
-        self._work("engine", self._costs.answer_seconds * sum(isinstance(each, Answered) for each in events))
+        self._work("tasks", self._costs.answer_seconds * sum(isinstance(each, Answered) for each in events))
         return events
 
     def close(self) -> None:

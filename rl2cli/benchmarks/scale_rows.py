@@ -13,7 +13,7 @@ from rl2cli.benchmarks.scale_costs import Costs, Size
 from rl2cli.benchmarks.scale_runs import LIMIT, Workload, pace_of
 
 WORKERS = (1, 2, 4)
-COUNTED = 8
+COUNTED = 6
 """Iterations of a real run that count."""
 SIMULATED = 10
 """Iterations of a simulated one; all are alike."""
@@ -32,15 +32,15 @@ def scale(bench: Bench, row: Row) -> list[Comparison]:
     lines = []
     for workers in WORKERS:
         forecast = simulate(costs, size_of(workload, workers), SIMULATED).frames_per_second
-        bench.say(f"{workers} workers: {forecast:,.0f} frames/s expected")
+        name = f"scale, {workers} worker{'s' if workers > 1 else ''}"
+        bench.say(f"{name}: {forecast:,.0f} frames/s expected")
         details = {"frames/s, expected": [forecast]}
-        samples = {}
+        samples: dict[str, list[float]] = {}
         if has_ray:
             paces = [pace_of(workload, "ray", COUNTED, workers).frames_per_second for _ in range(row.repeats)]
-            bench.say(f"{workers} workers: {', '.join(f'{pace:,.0f}' for pace in paces)} frames/s measured")
+            bench.say(f"{name}: {', '.join(f'{pace:,.0f}' for pace in paces)} frames/s measured")
             samples = {OURS: [100.0 * abs(forecast / pace - 1.0) for pace in paces]}
             details["frames/s, measured"] = paces
-        name = f"scale, {workers} worker{'s' if workers > 1 else ''}"
         details = known | details if workers == WORKERS[0] else details
         lines.append(Comparison(name, row.what, row.unit, row.bar, samples, details))
     return lines

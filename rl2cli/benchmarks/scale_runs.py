@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from rl2cli.benchmarks.processes import MeasurementError, run_command
-from rl2cli.benchmarks.waiting import NAME, register
 
+WAITING = "waiting"
+"""Backend whose steps take as long as they are told; see `rl2cli.benchmarks.waiting`."""
 SHARDS = 8
 """Of one environment each: what 1, 2 and 4 workers share evenly."""
 ROLLOUT_LENGTH = 32
@@ -26,7 +27,7 @@ LIMIT = 300.0
 class Workload:
     """What is trained: PPO with a small network on environments of one kind."""
 
-    env: dict[str, Any] = field(default_factory=lambda: {"backend": NAME})
+    env: dict[str, Any] = field(default_factory=lambda: {"backend": WAITING})
     """`[env]` without the number of environments."""
     shards: int = SHARDS
     envs_per_shard: int = 1
@@ -87,6 +88,7 @@ def pace_of(workload: Workload, engine: str, iterations: int, workers: int = 1, 
 
 def main(spec: str) -> None:
     """Train what `spec` says, a run spec as JSON, and print as JSON when each iteration ended."""
+    from rl2cli.benchmarks.waiting import register
     from rl2cli.reporting.plain import QuietView
     from rl2cli.reporting.progress import Progress
     from rl2cli.spec import load_spec_dict

@@ -9,12 +9,10 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import Field
 
+from rl2cli.benchmarks.scale_runs import WAITING
 from rl2cli.envs.base import BaseEnvAdapter, Resume
 from rl2cli.options import Options as BaseOptions
 from rl2cli.registry import register_adapter
-
-NAME = "waiting"
-"""Of its backend, once `register` was called."""
 
 
 class WaitingAdapter(BaseEnvAdapter):
@@ -58,4 +56,4 @@ class WaitingAdapter(BaseEnvAdapter):
 
 def register() -> None:
     """Make the backend known to this process, and to the workers of its runs."""
-    register_adapter(NAME, f"{__name__}:WaitingAdapter")
+    register_adapter(WAITING, f"{__name__}:WaitingAdapter")

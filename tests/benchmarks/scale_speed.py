@@ -14,12 +14,11 @@ from statistics import median
 
 from rl2cli.benchmarks.comparison import Bar, interleaved
 from rl2cli.benchmarks.idleness import measure_idleness
-from rl2cli.benchmarks.scale_runs import Pace, Workload, pace_of
-from rl2cli.benchmarks.waiting import NAME
+from rl2cli.benchmarks.scale_runs import WAITING, Pace, Workload, pace_of
 
 WORKLOADS = {
     "waiting": Workload(),
-    "busy": Workload({"backend": NAME, "busy": True}),
+    "busy": Workload({"backend": WAITING, "busy": True}),
     "cartpole": Workload({"id": "CartPole-v1", "vectorization": "single"}, rollout_length=128),
 }
 SIDES = {
@@ -60,7 +59,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("environments", nargs="*", default=[*WORKLOADS], help=f"of {', '.join(WORKLOADS)}; all")
     parser.add_argument("--repeats", type=int, default=2, help="turns")
-    parser.add_argument("--iterations", type=int, default=8, help="that count, of each training")
+    parser.add_argument("--iterations", type=int, default=6, help="that count, of each training")
     asked = parser.parse_args()
     warning = measure_idleness().warning()
     if warning:

@@ -1,6 +1,6 @@
 """The tables of `rl2cli/SCALE.md`, simulated with its numbers: `python tests/docs/scale_table.py` writes them anew.
 
-With a file that `rl2 bench scale --json` wrote, its costs are written to the page before.
+With a file that `rl2 bench scale --json` wrote, its costs and real runs are written to the page before.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import re
 from dataclasses import fields, replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import tomli
@@ -19,6 +20,7 @@ from rl2cli.benchmarks.scale_model import Forecast, seconds_lost, simulate
 
 PAGE = Path(__file__).resolve().parents[2] / "rl2cli" / "SCALE.md"
 TABLE = re.compile(r"<!-- forecast: (\w+) -->\n(.*?)<!-- end of forecast -->", re.DOTALL)
+CHECK = re.compile(r"<!-- measured -->\n.*?<!-- end of measured -->", re.DOTALL)
 BLOCK = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 ITERATIONS = 4
 RATES = {"a month": 30 * 86_400.0, "a day": 86_400.0, "an hour": 3_600.0}
@@ -88,15 +90,25 @@ def rounded(number: float) -> int:
 
 
 def _busiest(forecast: Forecast) -> str:
-    return f"{forecast.bottleneck}, {min(1.0, forecast.busy[forecast.bottleneck]):.0%}"
+    (name, load), busy = forecast.bottleneck, forecast.busy
+    parts = f" (updates {busy['learning']:.0%}, tasks {busy['tasks']:.0%})" if name == "learner" else ""
+    return f"{name}, {min(1.0, load):.0%}{parts}"
 
 
-def with_costs(text: str, bench: dict[str, Any]) -> str:
-    """Return the page's text with the costs that `rl2 bench scale --json` measured."""
-    details = next(row["details"] for row in bench["rows"] if row["name"] == "scale, 1 worker")
+def with_bench(text: str, bench: dict[str, Any]) -> str:
+    """Return the page's text with the costs that `rl2 bench scale --json` measured, and with its real runs."""
+    rows = [row for row in bench["rows"] if row["name"].startswith("scale, ")]
     for name in settings(text)["measured"]:
-        text = re.sub(rf"^{name} = .*?(?=  #|$)", f"{name} = {details[name][0]:.3g}", text, count=1, flags=re.MULTILINE)
-    return text
+        cost = f"{name} = {rows[0]['details'][name][0]:.3g}"
+        text = re.sub(rf"^{name} = .*?(?=  #|$)", cost, text, count=1, flags=re.MULTILINE)
+    lines = "".join(map(_check_line, rows))
+    heading = "| | frames/s expected | measured | off |\n| --- | --- | --- | --- |\n"
+    return CHECK.sub(f"<!-- measured -->\n{heading}{lines}<!-- end of measured -->", text)
+
+
+def _check_line(row: dict[str, Any]) -> str:
+    (expected,), measured = row["details"]["frames/s, expected"], median(row["details"]["frames/s, measured"])
+    return f"| {row['name'].removeprefix('scale, ')} | {expected:,.0f} | {measured:,.0f} | {row['ours']:.0f} % |\n"
 
 
 def with_tables(text: str) -> str:
@@ -111,5 +123,5 @@ if __name__ == "__main__":
     asked = parser.parse_args()
     text = PAGE.read_text(encoding="utf-8")
     if asked.bench is not None:
-        text = with_costs(text, json.loads(asked.bench.read_text(encoding="utf-8")))
+        text = with_bench(text, json.loads(asked.bench.read_text(encoding="utf-8")))
     PAGE.write_text(with_tables(text), encoding="utf-8")

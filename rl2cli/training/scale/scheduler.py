@@ -95,7 +95,7 @@ class Scheduler:
 
     @property
     def alive(self) -> int:
-        """Number of workers that can be given tasks."""
+        """Workers that can be given tasks."""
         return sum(worker.is_alive for worker in self.workers.values())
 
     def _consumed(self, shard: Shard) -> Outcome:
