@@ -12,7 +12,7 @@ host, and evaluations, checkpoints and everything else between iterations.
 from __future__ import annotations
 
 import random
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
@@ -69,10 +69,10 @@ def simulate(
     engine = ModelEngine(costs, size, seed, failures)
     scheduler = Scheduler(engine, size.lag, lambda shard, iteration: {"seeds": ()}, engine.count_lost)
     scheduler.begin([{"seeds": ()} for _ in range(size.shards)], 0)
-    began, before = 0.0, Counter(engine.spent)
+    began, before = 0.0, dict(engine.spent)
     for iteration in range(WARM_UP + iterations):
         if iteration == WARM_UP:
-            began, before = engine.now, Counter(engine.spent)
+            began, before = engine.now, dict(engine.spent)
         engine.publish(Weights(iteration, iteration * size.frames, []))
         scheduler.ask(iteration + size.lag)
         scheduler.take(None)
@@ -115,7 +115,7 @@ class ModelEngine:
 
     def __init__(self, costs: Costs, size: Size, seed: int = 0, failures: Sequence[tuple[float, int]] = ()) -> None:
         self.now = 0.0
-        self.spent: Counter[str] = Counter()
+        self.spent = dict.fromkeys(PARTS, 0.0)
         """Seconds in which each of `PARTS` was busy; those of all workers added up."""
         self.lost = 0
         self._costs, self._size, self._dice = costs, size, random.Random(seed)

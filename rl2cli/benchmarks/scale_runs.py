@@ -80,7 +80,10 @@ def pace_of(workload: Workload, engine: str, iterations: int, workers: int = 1, 
     found = json.loads(run_command([sys.executable, "-m", __name__, json.dumps(spec)], limit=LIMIT).stdout)
     ends: list[float] = found["ends"]
     if len(ends) != WARM_UP + iterations:
-        raise MeasurementError(f"the run made {len(ends)} iterations of {WARM_UP + iterations}")
+        raise MeasurementError(
+            f"the run made {len(ends)} iterations of {WARM_UP + iterations}",
+            hint="did something stop it? Measure again",
+        )
     seconds = [later - earlier for earlier, later in zip(ends[WARM_UP - 1 :], ends[WARM_UP:], strict=False)]
     middle = sorted(seconds)[len(seconds) // 2]
     return Pace(workload.frames / middle, ends[0], seconds)

@@ -22,7 +22,7 @@ PAGE = Path(__file__).resolve().parents[2] / "rl2cli" / "SCALE.md"
 TABLE = re.compile(r"<!-- forecast: (\w+) -->\n(.*?)<!-- end of forecast -->", re.DOTALL)
 CHECK = re.compile(r"<!-- measured -->\n.*?<!-- end of measured -->", re.DOTALL)
 BLOCK = re.compile(r"^```toml\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-ITERATIONS = 4
+ITERATIONS = 3
 RATES = {"a month": 30 * 86_400.0, "a day": 86_400.0, "an hour": 3_600.0}
 """How often a host fails, and the seconds from one time to the next."""
 SPEEDS = (
@@ -99,11 +99,13 @@ def with_bench(text: str, bench: dict[str, Any]) -> str:
     """Return the page's text with the costs that `rl2 bench scale --json` measured, and with its real runs."""
     rows = [row for row in bench["rows"] if row["name"].startswith("scale, ")]
     for name in settings(text)["measured"]:
-        cost = f"{name} = {rows[0]['details'][name][0]:.3g}"
-        text = re.sub(rf"^{name} = .*?(?=  #|$)", cost, text, count=1, flags=re.MULTILINE)
-    lines = "".join(map(_check_line, rows))
+        rounded_cost = float(f"{rows[0]['details'][name][0]:.3g}")
+        text = re.sub(rf"^{name} = .*?(?=  #|$)", f"{name} = {rounded_cost:g}", text, count=1, flags=re.MULTILINE)
+    machine, warning = bench["machine"], bench["warning"]
+    where = f"{machine['cpu']}, {machine['cores']} cores" + (f"; {warning}" if warning else "") + ":\n\n"
     heading = "| | frames/s expected | measured | off |\n| --- | --- | --- | --- |\n"
-    return CHECK.sub(f"<!-- measured -->\n{heading}{lines}<!-- end of measured -->", text)
+    lines = "".join(map(_check_line, rows))
+    return CHECK.sub(lambda _: f"<!-- measured -->\n{where}{heading}{lines}<!-- end of measured -->", text)
 
 
 def _check_line(row: dict[str, Any]) -> str:

@@ -37,8 +37,11 @@ def test_what_was_measured_is_written_to_the_page() -> None:
     costs = {name: [0.125] for name in SETTINGS["measured"]}
     runs = {"frames/s, expected": [210.4], "frames/s, measured": [198.0, 202.0]}
     rows = [{"name": f"scale, {count}", "ours": 5.2, "details": costs | runs} for count in ("1 worker", "2 workers")]
-    changed = with_bench(TEXT, json.loads(json.dumps({"rows": rows})))
+    machine = {"cpu": "A processor", "cores": 2}
+    bench = {"rows": rows, "machine": machine, "warning": "this machine is not idle"}
+    changed = with_bench(TEXT, json.loads(json.dumps(bench)))
     assert settings(changed)["measured"] == dict.fromkeys(SETTINGS["measured"], 0.125)
     assert settings(changed)["cases"] == SETTINGS["cases"]
+    assert "\nA processor, 2 cores; this machine is not idle:\n" in changed
     assert "| 2 workers | 210 | 200 | 5 % |" in changed
     assert changed.replace("0.125", "").count("  #") == TEXT.count("  #")

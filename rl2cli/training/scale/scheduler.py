@@ -159,7 +159,8 @@ class Scheduler:
                 shard.flying = 0
                 self._settle(shard, None)
                 self._to_give.add(number)
-                self._require_restorable(number, shard)
+                if "seeds" not in shard.latest and shard.latest.get("environments") is None:
+                    self._begin_anew(number, "its running episodes cannot be restored")
         if begun is not None:
             self._attempts[begun.shard, begun.iteration] += 1
             if self._attempts[begun.shard, begun.iteration] >= MOST_ATTEMPTS:
@@ -168,11 +169,6 @@ class Scheduler:
                     hint="its environments end or hang what steps them: `rl2 check-env` tries one out; where they only "
                     "take long without letting Python run, set scale.lost_after",
                 )
-
-    def _require_restorable(self, number: int, shard: Shard) -> None:
-        """Begin a shard anew whose environments were lost and have no state."""
-        if "seeds" not in shard.latest and shard.latest.get("environments") is None:
-            self._begin_anew(number, "its running episodes cannot be restored")
 
     def _begin_anew(self, number: int, reason: str) -> None:
         shard = self._shards[number]
@@ -252,9 +248,7 @@ class Scheduler:
         heapify(soonest)
         while slowest and -slowest[0][0] > UNEVEN * soonest[0][0]:
             victim, thief = heappop(slowest)[1], soonest[0][1]
-            number = free[victim].pop()
-            self._withdraw(number)
-            self._settle(self._shards[number], thief)
+            self._move(free[victim].pop(), thief)
             heapreplace(soonest, ((self._homes[thief] + 1) * seconds[thief], thief))
             if free[victim]:
                 heappush(slowest, (-self._homes[victim] * seconds[victim], victim))
@@ -280,12 +274,15 @@ class Scheduler:
                 continue
             heappop(busiest)
             self._is_level = False
-            self._withdraw(number)
-            self._settle(self._shards[number], thief)
+            self._move(number, thief)
             self._give(number)
             for place in (victim, thief):
                 if self.workers[place].waiting:
                     heappush(busiest, (-self.workers[place].waiting, -place))
+
+    def _move(self, number: int, home: int) -> None:
+        self._withdraw(number)
+        self._settle(self._shards[number], home)
 
     def _withdraw(self, number: int) -> None:
         """Take a shard's tasks back from its worker."""
