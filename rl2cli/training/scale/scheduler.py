@@ -23,7 +23,8 @@ class Scheduler:
 
     A shard's tasks are all with one worker, in order; that worker keeps its environments, so that a state is sent
     only when a shard moves: at first, when its worker is lost, when another one would sooner be done with it, and when
-    workers take unequally long for what they have. An answer costs the same for any number of workers.
+    workers take unequally long for what they have. An answer costs the same for any number of workers, but where one
+    has nothing to do while tasks wait elsewhere.
 
     Args:
         engine: Runs the workers.
