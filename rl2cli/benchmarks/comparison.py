@@ -9,7 +9,7 @@ from statistics import median
 from typing import Literal, TypeVar
 
 Sample = TypeVar("Sample")
-Unit = Literal["s", "min", "frames/s", "frames", "return", "MB"]
+Unit = Literal["s", "min", "frames/s", "frames", "return", "MB", "%"]
 Verdict = Literal["aim met", "must met", "missed", "not compared", "failed"]
 
 OURS = "rl2"

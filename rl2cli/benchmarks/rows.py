@@ -14,6 +14,7 @@ from rl2cli.benchmarks.infer_rows import infer_cartpole, infer_start
 from rl2cli.benchmarks.pong_rows import pong_shipped, pong_solve, pong_standard
 from rl2cli.benchmarks.processes import MeasurementError
 from rl2cli.benchmarks.sac_rows import sac_halfcheetah, sac_pendulum, sac_pendulum_solve
+from rl2cli.benchmarks.scale_rows import scale
 from rl2cli.errors import RL2Error
 
 SPEC_ERROR = 'name = "bench"\ntotal_frames = 1000\n\n[env]\nid = "CartPole-v1"\nnum_env = 8\n'
@@ -154,5 +155,12 @@ ROWS = {
         "runs/cartpole.toml from Enter to the end of its first update", "s", _time(4.0, 2.0), 5, first_update
     ),
     "memory": Row("peak resident memory of runs/cartpole.toml", "MB", _time(500.0, 350.0), 3, memory),
+    "scale": Row(
+        "how far the model of rl2cli/SCALE.md is off the frames/s of Ray's workers, with an environment of 5 ms a step",
+        "%",
+        Bar(20.0, 10.0, lower_is_better=True, of_ratio=False),
+        2,
+        scale,
+    ),
 }
 """Name → row, in the order they are measured."""

@@ -15,7 +15,7 @@ from typing import Any
 
 from rl2cli.errors import RL2Error
 from rl2cli.plugins import lookup
-from rl2cli.registry import Registry, adapters, algorithms, networks
+from rl2cli.registry import BUILT_IN, Registry, adapters, algorithms, networks
 from rl2cli.spec import spec_from_dict, spec_to_dict
 from rl2cli.spec.model import RunSpec
 from rl2cli.training.machine_facts import plugin_facts, versions
@@ -112,7 +112,7 @@ def _plugins(spec: RunSpec) -> Iterator[Plugin]:
     for kind, name in sorted(named):
         registry: Registry = _REGISTRIES[kind]
         entry = registry.entry(name)
-        if not entry.target.startswith("rl2cli."):
+        if entry.origin != BUILT_IN:
             sha256 = plugin_facts(registry.load(name))["sha256"]
             yield Plugin(kind, name, entry.target, entry.folder, sha256)
 

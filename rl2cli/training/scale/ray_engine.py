@@ -256,7 +256,7 @@ class RayEngine:
         for number, place in enumerate(self._places):
             if not place.is_ready:
                 continue
-            if place.beat is None and now - place.beat_sent > self._scale.lost_after / BEATS:
+            if place.beat is None and now - max(place.beat_sent, place.heard) > self._scale.lost_after / BEATS:
                 place.beat = place.actor.beat.options(concurrency_group=_CONTROL).remote()
                 place.beat_sent = now
             if now - place.heard > self._scale.lost_after:

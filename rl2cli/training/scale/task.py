@@ -7,13 +7,14 @@ belongs to no worker: its state travels with the task to step it through one rol
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from rl2cli import errors
 from rl2cli.errors import RL2Error
 from rl2cli.spec.model import RunSpec, default_shard
+
+if TYPE_CHECKING:
+    import torch  # `rl2 bench` plans with tasks that have no tensors
 
 State = dict[str, Any]
 """Of a shard: `environments`, `next_is_init`, `explore`, `exploration`; or `seeds` [E], with which it begins."""

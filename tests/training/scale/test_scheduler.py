@@ -113,6 +113,56 @@ def test_a_worker_that_joins_takes_over_what_waits() -> None:
     assert notes.withdrawn == [(0, 3)]
 
 
+def _answer_all(notes: Notes, given: int) -> int:
+    """Answer what was given from position `given` on, each after a second, and return how much was given in all."""
+    for position in range(given, len(notes.given)):
+        notes.answer(position, environment_seconds=1.0)
+    return len(notes.given)
+
+
+def _homes(notes: Notes, given: int) -> list[int]:
+    return sorted(worker for worker, _ in notes.given[given:])
+
+
+def test_workers_that_come_later_have_as_many_shards_from_the_next_iteration_on() -> None:
+    scheduler, notes = _scheduler(shards=8, workers=1)
+    notes.events = [Joined(1)]
+    scheduler.take(None)
+    assert _homes(notes, 8) == [1]  # of the eight that wait, it has taken one
+    given = _answer_all(notes, 0)
+    assert scheduler.take(None) is not None
+    scheduler.ask(1)
+    assert _homes(notes, given) == [0] * 4 + [1] * 4
+    given = _answer_all(notes, given)
+    assert scheduler.take(None) is not None
+    before = len(notes.withdrawn)
+    scheduler.ask(2)
+    assert (_homes(notes, given), len(notes.withdrawn)) == ([0] * 4 + [1] * 4, before)
+
+
+def test_workers_are_levelled_by_how_long_they_take() -> None:
+    scheduler, notes = _scheduler(shards=8, workers=2)
+    for position in range(8):
+        notes.answer(position, environment_seconds=3.0 if position % 2 else 1.0)
+    assert scheduler.take(None) is not None
+    given = len(notes.given)
+    scheduler.ask(1)
+    assert _homes(notes, given) == [0] * 6 + [1] * 2
+
+
+def test_with_a_lag_a_shard_moves_that_waits_but_not_the_one_that_is_stepped() -> None:
+    scheduler, notes = _scheduler(shards=6, workers=1, lag=1)
+    for position in range(0, 12, 2):  # the rollouts of iteration 0
+        notes.answer(position, environment_seconds=1.0)
+    notes.events.append(Joined(1))
+    assert scheduler.take(None) is not None
+    stepped = scheduler.workers[0].flights[0].shard
+    scheduler.ask(2)
+    moved = {task.shard for worker, task in notes.given[12:] if worker == 1}
+    assert (len(moved), stepped in moved) == (3, False)
+    assert all(task.state == {"environments": {"at": 1}} for worker, task in notes.given[12:] if task.iteration == 1)
+
+
 def test_a_shard_without_a_state_is_not_moved_and_begins_anew_where_it_is_lost() -> None:
     scheduler, notes = _scheduler(shards=2, workers=2)
     for position in (0, 1):
