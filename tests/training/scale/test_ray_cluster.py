@@ -15,7 +15,7 @@ from small_runs import train
 
 from rl2cli.errors import MissingDependencyError, RL2Error, UsageError
 from rl2cli.spec.model import ScaleSpec
-from rl2cli.training.scale import ray_cluster
+from rl2cli.training.scale import ray_address, ray_cluster
 from rl2cli.training.scale.ray_cluster import Cluster
 
 
@@ -82,7 +82,7 @@ def test_what_answers_and_is_not_ray_is_said(monkeypatch: pytest.MonkeyPatch, an
 
         other = threading.Thread(target=reply)
         other.start()
-        with pytest.raises(UsageError, match="something else than Ray answers at 127"):
+        with pytest.raises(UsageError, match="nothing that is Ray answers at 127"):
             Cluster(ScaleSpec(engine="ray", address=f"127.0.0.1:{server.getsockname()[1]}"))
         other.join()
 
@@ -91,7 +91,7 @@ def test_what_speaks_as_ray_does_is_asked_further() -> None:
     near, far = socket.socketpair()
     with near, far:
         far.sendall(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00")
-        assert ray_cluster._speaks_grpc(near)
+        assert ray_address.speaks_grpc(near)
         assert far.recv(100).startswith(b"PRI * HTTP/2.0")
 
 
@@ -107,7 +107,7 @@ def test_what_speaks_as_ray_does_is_asked_further() -> None:
     ],
 )
 def test_why_ray_refused_is_told_in_a_line_with_what_to_do(problem: str, hint: str) -> None:
-    error = ray_cluster._refusal("head:6379", RuntimeError(problem))
+    error = ray_address.refusal("head:6379", RuntimeError(problem))
     assert "\n" not in error.message
     assert error.message.startswith("the Ray cluster at head:6379 cannot be used: ")
     assert hint in str(error.hint)

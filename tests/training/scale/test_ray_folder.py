@@ -1,0 +1,75 @@
+"""The temporary folder of a connection to Ray goes with its learner, however that ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from rl2cli.training.scale import ray_folder
+from rl2cli.training.scale.ray_folder import RayFolder, remove_orphans
+
+HELD = """
+import sys
+from rl2cli.training.scale.ray_folder import RayFolder
+folder = RayFolder()
+(folder.path / "session").mkdir()
+print(folder.path, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+def test_it_is_there_until_it_is_closed(temporary: Path) -> None:
+    folder = RayFolder()
+    (folder.path / "session").mkdir()
+    remove_orphans()
+    assert folder.path.parent == temporary
+    assert (folder.path / "session").is_dir()
+    folder.close()
+    assert list(temporary.iterdir()) == []
+
+
+def test_the_next_learner_removes_that_of_one_that_was_killed_and_of_none_that_lives(temporary: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HELD], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        theirs = Path(process.stdout.readline().strip())
+        assert theirs.parent == temporary
+        remove_orphans()
+        assert (theirs / "session").is_dir(), "its learner lives"
+        process.kill()
+        process.wait()
+        assert theirs.is_dir()
+        ours = RayFolder()
+        assert not theirs.exists()
+        ours.close()
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links")
+def test_what_is_none_of_ours_is_left_alone(temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = temporary / "other"
+    other.mkdir()
+    (temporary / "rl2-ray-unlocked").mkdir()
+    (temporary / "rl2-ray-link").symlink_to(other)
+    (temporary / "rl2-ray-link.lock").touch()
+    remove_orphans()
+    strangers = temporary / "rl2-ray-strangers"
+    strangers.mkdir()
+    strangers.with_name("rl2-ray-strangers.lock").touch()
+    monkeypatch.setattr(ray_folder.os, "getuid", lambda: strangers.stat().st_uid + 1)
+    remove_orphans()
+    assert sorted(path.name for path in temporary.iterdir() if path.is_dir()) == [
+        "other", "rl2-ray-link", "rl2-ray-strangers", "rl2-ray-unlocked",
+    ]  # fmt: skip
