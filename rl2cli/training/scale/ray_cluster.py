@@ -7,16 +7,20 @@ import math
 import os
 import re
 import secrets
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rl2cli.errors import MissingDependencyError, RL2Error, UsageError
 from rl2cli.spec.model import ScaleSpec
 from rl2cli.training.scale.ray_address import CONNECT_SECONDS, refusal, require_answer, require_entry, running_cluster
-from rl2cli.training.scale.ray_environment import Variables, connecting, disconnect
-from rl2cli.training.scale.ray_folder import RayFolder
+from rl2cli.training.scale.ray_environment import Variables, connecting, disconnect, ray_node
+from rl2cli.training.scale.ray_folder import RayFolder, Reaper
+from rl2cli.training.signals import StopRequest
 
 LEAST = (2, 52)
 """Version of Ray from which on it can ask for a token."""
@@ -27,6 +31,11 @@ _TOO_SLOW = "timed out during startup"
 _CONNECT = "RAY_gcs_rpc_server_connect_timeout_s"
 _PATIENCE = "60"
 """Seconds that a cluster of our own may take to answer at first; Ray itself waits for 5."""
+_GRACE = 1.0
+"""Seconds between the ends of processes that are signalled at once."""
+_RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
+_LINGER = "15"
+"""Seconds for which processes of a cluster of our own look for its head before they end; Ray itself takes 60."""
 _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """0 has Ray use the loopback address alone, which it does anyway on Windows and macOS."""
 
@@ -48,6 +57,7 @@ class Cluster:
         self._scale = scale
         self._variables = Variables()
         self._folder = RayFolder()
+        self._reaper: Reaper | None = None
         try:
             self._start() if scale.address is None else self._join(scale.address)
             self._require_resources()
@@ -63,8 +73,36 @@ class Cluster:
     def close(self) -> None:
         """Leave the cluster, or end it where it is our own."""
         disconnect()
+        if self._reaper is not None:
+            self._reaper.end()
         self._variables.put_back()
         self._folder.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all processes that make a cluster of our own are there; True for another."""
+        return not self._ended()
+
+    def require_alive(self, stop: StopRequest | None = None) -> None:
+        """Check that a cluster of our own is there, unless `stop` is set.
+
+        Raises:
+            RL2Error: A part of it has ended that nothing replaces.
+        """
+        ended = self._ended()
+        if not ended:
+            return
+        time.sleep(_GRACE)
+        if stop is None or not stop.is_set:  # else whoever stops all processes of a run has stopped Ray's too
+            raise RL2Error(
+                f"Ray has ended: its {' and '.join(ended)} is gone",
+                hint="nothing that was saved is lost: `rl2 resume` goes on",
+            )
+
+    def _ended(self) -> list[str]:
+        node = ray_node()
+        dead = [] if node is None or not self.is_own else node.dead_processes()
+        return [name for name, _ in dead if name in ("gcs_server", "raylet")]
 
     def require_closed_doors(self) -> None:
         """Check which sockets a cluster of our own listens on; processes that it started later have some too.
@@ -92,7 +130,9 @@ class Cluster:
                 "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(_HOME)])),
             }
         )
+        self._reaper = Reaper(self._folder)
         os.environ.setdefault(_CONNECT, _PATIENCE)
+        os.environ.setdefault(_RECONNECT, _LINGER)
         os.environ.pop("RAY_ADDRESS", None)
         count = math.ceil(self._scale.workers * self._scale.resources.get("CPU", 0.0))
         options = {"num_cpus": max(1, count), "_temp_dir": str(self._folder.path), "include_dashboard": False}
@@ -103,6 +143,7 @@ class Cluster:
                 raise
             disconnect()
             self._initialise(**options)  # what was read from the disk is in memory now
+        self._reaper.watch(each.pid for each in psutil.Process().children(recursive=True) if _is_of_ray(each))
         self.require_closed_doors()
 
     def _join(self, address: str) -> None:
@@ -165,8 +206,6 @@ def require_ray() -> None:
 
 def exposed_sockets() -> list[str]:
     """Return the sockets of this process and its children that listen on more than the loopback address, in words."""
-    import psutil
-
     found: list[str] = []
     this = psutil.Process()
     for process in [this, *this.children(recursive=True)]:
@@ -183,8 +222,10 @@ def is_loopback(address: str) -> bool:
     return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
-def _is_of_ray(process: Any) -> bool:
-    return any("ray" in part for part in process.cmdline()[:3])
+def _is_of_ray(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any("ray" in part for part in process.cmdline()[:3])
+    return False
 
 
 def _amounts(resources: Mapping[str, float]) -> str:

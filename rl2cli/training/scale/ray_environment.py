@@ -50,6 +50,12 @@ def disconnect() -> None:
             ray.shutdown()
 
 
+def ray_node() -> Any:
+    """Return what Ray knows of the processes that it started from here; None where it is not connected."""
+    ray = sys.modules.get("ray")
+    return None if ray is None else ray._private.worker._global_node
+
+
 @contextmanager
 def _ray_imported(*, own: bool) -> Iterator[Any]:
     """Import Ray so that a cluster of our own is on the loopback address."""
@@ -87,7 +93,7 @@ def _read_authentication_again() -> None:
 def _sessions_of_their_own() -> Iterator[None]:
     """Have Ray's processes in no group with this one, which torchrun, a terminal or a scheduler signals as a whole.
 
-    This one saves then, and ends them; where it is killed, Linux kills them.
+    This one saves then, and ends them.
     """
     from ray._private import utils
 

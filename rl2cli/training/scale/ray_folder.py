@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from rl2cli.durable import explained
+from rl2cli.training.scale import ray_reaper
 
 _PREFIX = "rl2-ray-"
+_END_SECONDS = 5.0
 _LOCK = ".lock"
 """Behind a folder's name: the file beside it that is locked as long as its learner lives."""
 
@@ -40,6 +45,40 @@ class RayFolder:
     def close(self) -> None:
         """Remove the folder."""
         _remove(self.path, self._lock)
+
+
+class Reaper:
+    """A process that ends what is left of Ray and removes the folder, once `end` is called or this process is gone.
+
+    A raylet that is killed with its learner leaves processes that look for its head for minutes.
+
+    Args:
+        folder: Of the cluster.
+    """
+
+    def __init__(self, folder: RayFolder) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-I", "-S", ray_reaper.__file__, str(folder.path), str(_lock_file(folder.path))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=folder.path.anchor,
+            text=True,
+            start_new_session=True,
+        )
+
+    def watch(self, pids: Iterable[int]) -> None:
+        """Have these processes of the cluster ended then."""
+        began = {pid: ray_reaper.begun(pid) for pid in pids if pid != self._process.pid}
+        assert self._process.stdin is not None
+        with suppress(OSError):
+            self._process.stdin.writelines(f"{pid} {when}\n" for pid, when in began.items() if when is not None)
+            self._process.stdin.flush()
+
+    def end(self) -> None:
+        """Do it now."""
+        with suppress(OSError, subprocess.TimeoutExpired):
+            self._process.communicate(timeout=_END_SECONDS)
 
 
 def remove_orphans() -> None:

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from rl2cli.errors import MissingDependencyError, RL2Error, UsageError
 from rl2cli.spec.model import ScaleSpec
 from rl2cli.training.scale import ray_address, ray_cluster
 from rl2cli.training.scale.ray_cluster import Cluster
+from rl2cli.training.signals import StopRequest
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
@@ -139,3 +141,21 @@ def test_a_cluster_of_our_own_with_an_open_door_is_refused(monkeypatch: pytest.M
             cluster.require_closed_doors()
         cluster._scale = ScaleSpec(engine="ray", address="auto")  # a cluster of the user's own is the user's
         cluster.require_closed_doors()
+
+
+def test_a_cluster_of_our_own_that_has_ended_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[tuple[str, None]] = [("log_monitor", None)]
+    monkeypatch.setattr(ray_cluster, "ray_node", lambda: SimpleNamespace(dead_processes=lambda: ended))
+    monkeypatch.setattr(ray_cluster, "_GRACE", 0.0)
+    cluster: Any = object.__new__(Cluster)
+    cluster._scale = ScaleSpec(engine="ray")
+    cluster.require_alive()
+    assert cluster.is_alive
+    ended.append(("raylet", None))
+    assert not cluster.is_alive
+    with pytest.raises(RL2Error, match="Ray has ended: its raylet is gone") as caught:
+        cluster.require_alive()
+    assert "rl2 resume" in str(caught.value.hint)
+    with StopRequest() as stop:
+        stop.signal_number = 15
+        cluster.require_alive(stop)  # whoever stopped the learner has stopped Ray too: it saves

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
 
-from rl2cli.training.scale import ray_folder
+from rl2cli.training.scale import ray_folder, ray_reaper
 from rl2cli.training.scale.ray_folder import RayFolder, remove_orphans
 
 HELD = """
@@ -73,3 +75,45 @@ def test_what_is_none_of_ours_is_left_alone(temporary: Path, monkeypatch: pytest
     assert sorted(path.name for path in temporary.iterdir() if path.is_dir()) == [
         "other", "rl2-ray-link", "rl2-ray-strangers", "rl2-ray-unlocked",
     ]  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux says when a process began")
+@pytest.mark.parametrize("how", ["killed", "closed"])
+def test_what_is_left_ends_with_its_learner(temporary: Path, how: str) -> None:
+    left, spared = (subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) for _ in range(2))
+    code = HELD.replace(
+        "sys.stdin.read()",
+        f"""
+reaper = ray_folder.Reaper(folder)
+reaper.watch([{left.pid}])
+sys.stdin.readline()
+reaper.end()
+folder.close()""",
+    ).replace("import sys", "import sys\nfrom rl2cli.training.scale import ray_folder")
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as one:
+        assert one.stdout is not None
+        assert one.stdin is not None
+        theirs = Path(one.stdout.readline().strip())
+        assert left.poll() is None
+        if how == "killed":
+            time.sleep(1.0)
+            one.kill()
+        else:
+            one.stdin.write("\n")
+            one.stdin.flush()
+        assert left.wait(timeout=60) == -9
+        until = time.monotonic() + 30.0
+        while theirs.exists() and time.monotonic() < until:
+            time.sleep(0.1)
+        assert not theirs.exists()
+    assert spared.poll() is None
+    spared.kill()
+    spared.wait()
+
+
+def test_a_process_that_got_the_number_of_another_is_spared() -> None:
+    assert ray_reaper.begun(2**22 + 1) is None
+    if sys.platform.startswith("linux"):
+        assert str(ray_reaper.begun(os.getpid())).isdigit()
