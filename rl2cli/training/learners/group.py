@@ -192,6 +192,11 @@ class Learners:
         if self._presence is not None:
             self._presence.hurry()
 
+    @property
+    def answers(self) -> int | None:
+        """How often whoever keeps the others' messages has answered; None before this learner has joined."""
+        return None if self._presence is None else self._presence.answers
+
     def _lost(self, ranks: tuple[int, ...]) -> LearnerLostError:
         assert self._presence is not None
         names = [self._presence.describe(rank) for rank in ranks]
