@@ -36,8 +36,8 @@ OWN_KEYS = {
 MOST_FILES = 16
 _SHORT = 60
 """Characters of a description that are shown."""
-_ENVIRONMENT_ALONE = ("infer", "check-env")
-"""Commands whose `--set` takes keys of `[env]` only."""
+_ALONE = {"infer": "env.", "check-env": "env.", "resume": "scale."}
+"""Commands whose `--set` takes keys of one table only."""
 
 
 def all_settings() -> Iterator[Candidate]:
@@ -53,7 +53,7 @@ def settings(line: Line, incomplete: str) -> Iterator[Candidate]:
     key, equals, _ = incomplete.partition("=")
     schema = _shipped()
     for name, item in _fields(schema, _named_plugins(line)):
-        if name == "extends" or (line.command in _ENVIRONMENT_ALONE and not name.startswith("env.")):
+        if name == "extends" or not name.startswith(_ALONE.get(line.command, "")):
             continue
         if equals and name == key:
             yield from (Candidate(f"{key}={value}") for value in _values(key, item, schema))

@@ -27,24 +27,39 @@ def resume(
             "--frames", parser=whole_number, metavar="TOTAL", help="New total of frames, those done included."
         ),
     ] = None,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="scale.KEY=VALUE",
+            help="Change who steps the environments of a run in shards, as scale.workers=8; may be given again.",
+        ),
+    ] = None,
     as_json: AsJson = False,
     quiet: Quiet = False,
     allow_import: AllowImport = None,
 ) -> int:
     """Go on with a run from its newest valid checkpoint.
 
-    Everything but the total is as the run began; the folder of the run is printed on stdout when it has ended.
+    Everything but the total and its workers is as the run began. Its folder is printed on stdout when it has ended.
     """
     grant(allow_import or [])
     place = find_place(os.environ)
     if place is not None and place.rank:
         return follow(place)
-    group = _group(run)
+    try:
+        group = _group(run)
+    except UsageError as error:
+        if place is not None and not place.is_one_machine:
+            error.hint = "of several machines, the one with the run's folder is started with --node-rank 0"
+        raise
     if group is not None:
         from rl2cli.cli.seeds import How, resume_seeds
 
         if place is not None:
             raise UsageError("each run of a group learns in one process", hint=f"name one of the runs in {group}")
+        if overrides:
+            raise UsageError("--set is of one run, and this is a group", hint=f"name one of the runs in {group}")
         if not quiet:
             note(f"using the group of seeds {group}")
         return resume_seeds(group, frames, How(as_json, quiet, tuple(allow_import or ())))
@@ -59,7 +74,14 @@ def resume(
     imported()
     view = make_view("quiet" if quiet else "json" if as_json else "auto", no_color=without_colour())
     try:
-        summary = session.resume(str(found.path), total_frames=frames, view=view, command=context.obj, place=place)
+        summary = session.resume(
+            str(found.path),
+            total_frames=frames,
+            overrides=overrides or (),
+            view=view,
+            command=context.obj,
+            place=place,
+        )
     finally:
         view.close()
     emit_json(summary.to_json()) if as_json else emit_lines([summary.run_dir])

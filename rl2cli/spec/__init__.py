@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rl2cli.spec.model import RunSpec as RunSpec
     from rl2cli.spec.problems import Problem as Problem
     from rl2cli.spec.problems import SpecError as SpecError
+    from rl2cli.spec.resumed import resumed_spec as resumed_spec
     from rl2cli.spec.shipped import shipped_folder as shipped_folder
     from rl2cli.spec.shipped import shipped_specs as shipped_specs
     from rl2cli.spec.write import dump_spec as dump_spec
@@ -28,6 +29,7 @@ _HOMES = {
     "load_spec": "load",
     "load_spec_dict": "load",
     "load_spec_text": "load",
+    "resumed_spec": "resumed",
     "shipped_folder": "shipped",
     "shipped_specs": "shipped",
     "spec_from_dict": "write",
@@ -43,6 +45,7 @@ __all__ = [
     "load_spec",
     "load_spec_dict",
     "load_spec_text",
+    "resumed_spec",
     "shipped_folder",
     "shipped_specs",
     "spec_from_dict",

@@ -15,6 +15,7 @@ from rl2cli.errors import UsageError
 from rl2cli.registry import adapters
 from rl2cli.spec import load_spec_text, spec_to_dict
 from rl2cli.spec.model import InitSpec, RunSpec, ScaleSpec
+from rl2cli.spec.resumed import CHANGEABLE
 from rl2cli.text import shortened
 from rl2cli.training.run_folder import RunFolder, holds_checkpoints, is_run, read_json
 
@@ -23,8 +24,6 @@ Standing = Literal["new", "begun", "saved", "ended"]
 
 AUTOMATIC = ("device", "threads", "compile", "precision", "overlap", "env.workers")
 """Settings that a run chooses for itself where they are `auto`."""
-WORKERS = ("engine", "address", "workers", "resources", "lost_after")
-"""Keys of `[scale]` that decide nothing of a run whose environments are in shards."""
 MOST_KEYS = 6
 """Settings that are named in an error; of more, how many there are."""
 _FREE = ("device", "checkpoint.", "env.timeout", "env.max_restarts", "logging.tensorboard")
@@ -92,7 +91,7 @@ def continued(asked: RunSpec, begun: RunSpec, run_dir: Path) -> RunSpec:
     if asked.device != "auto":
         taken["device"] = asked.device
     if asked.scale is not None and begun.scale is not None:
-        taken["scale"] = begun.scale.model_copy(update={name: getattr(asked.scale, name) for name in WORKERS})
+        taken["scale"] = begun.scale.model_copy(update={name: getattr(asked.scale, name) for name in CHANGEABLE})
     return begun.model_copy(update=taken)
 
 
@@ -111,7 +110,7 @@ def differences(asked: RunSpec, begun: RunSpec) -> Iterator[tuple[str, tuple[obj
 
 def _is_of_workers(key: str) -> bool:
     table, _, name = key.partition(".")
-    return table == "scale" and name.partition(".")[0] in WORKERS
+    return table == "scale" and name.partition(".")[0] in CHANGEABLE
 
 
 def _scaled_alike(asked: RunSpec, begun: RunSpec) -> RunSpec:

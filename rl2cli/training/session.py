@@ -18,7 +18,7 @@ from rl2cli.plugins.lookup import look_from
 from rl2cli.reporting.progress import Rates, RunFacts, Status, Summary
 from rl2cli.reporting.summary import shown_path
 from rl2cli.reporting.view import View
-from rl2cli.spec import LoadedSpec, dump_spec, spec_from_dict, spec_to_dict
+from rl2cli.spec import LoadedSpec, dump_spec, resumed_spec, spec_to_dict
 from rl2cli.spec.model import RunSpec
 from rl2cli.training.build import Parts, build, is_limited, on_this_machine
 from rl2cli.training.checkpoint import Checkpoint, CheckpointStore
@@ -132,6 +132,7 @@ def resume(
     *,
     view: View,
     total_frames: int | None = None,
+    overrides: Sequence[str] = (),
     command: Sequence[str] = (),
     place: Place | None = None,
 ) -> Summary:
@@ -141,13 +142,14 @@ def resume(
         run: A run's folder, `"latest"` or None for the last one started here.
         view: What the user sees.
         total_frames: New total of frames, kept by later resumes; schedules keep the total they began with.
+        overrides: Arguments of `--set` that change who steps the environments, kept by later resumes too.
         command: The command line, for the record.
         place: See `train`; their number may differ from the one that the run began with.
 
     Raises:
         RL2Error: See `rl2cli.errors`.
     """
-    return _go_on(find_run(run).path, view, total_frames, command, place)
+    return _go_on(find_run(run).path, view, total_frames, command, place, overrides=overrides)
 
 
 def _go_on(
@@ -157,6 +159,7 @@ def _go_on(
     command: Sequence[str],
     place: Place | None,
     asked: RunSpec | None = None,
+    overrides: Sequence[str] = (),
 ) -> Summary:
     """Go on with the run in `path`, where `asked` is the spec that it has to be a run of; None for any."""
     hint = f"nothing is lost; go on with: rl2 resume {path}"
@@ -168,7 +171,7 @@ def _go_on(
         store.close()
         _announce(view, of_episodes(checkpoint))
         look_from(folder.path.absolute())
-        begun = spec_from_dict(checkpoint.metadata["spec"])
+        begun = resumed_spec(checkpoint.metadata["spec"], overrides)
         spec, moved = on_this_machine(begun if asked is None else continued(asked, begun, path))
         require_even_shares(spec, place)
         checkpoint.notes.extend(moved)

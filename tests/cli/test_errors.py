@@ -179,6 +179,15 @@ def test_resume_of_no_run(rl2: Rl2) -> None:
     assert rl2("resume", "nowhere") == Ended(2, "", expected)
 
 
+def test_resume_where_the_first_of_several_machines_has_no_run(rl2: Rl2, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_CPP_LOG_LEVEL", "ERROR")  # which rl2 sets, for good
+    of_torchrun = {"RANK": 0, "WORLD_SIZE": 2, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1, "MASTER_PORT": 29500}
+    for name, value in {**of_torchrun, "MASTER_ADDR": "10.0.0.1"}.items():
+        monkeypatch.setenv(name, str(value))
+    hint = "of several machines, the one with the run's folder is started with --node-rank 0"
+    assert rl2("resume", "nowhere") == Ended(2, "", error("there is no such run folder", hint, place="nowhere"))
+
+
 def test_show_of_a_folder_without_a_run(rl2: Rl2, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     ended = rl2("show", "./empty")

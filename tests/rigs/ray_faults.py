@@ -16,7 +16,6 @@ import os
 import random
 import secrets
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parent))
 from rig_runs import digest, newest
+from second_host import FAR, INSIDE, NEAR, cut_off, run, second_host
 
 from rl2cli.reporting.plain import QuietView
 from rl2cli.reporting.progress import Progress
@@ -37,8 +37,7 @@ from rl2cli.spec import load_spec_dict
 from rl2cli.training import session
 
 WORKER = "ray::RayWorker"
-NAMESPACE, LINK, FAR_LINK = "rl2-rig-host", "rl2-rig-near", "rl2-rig-far"
-NEAR, FAR, PORT = "10.213.77.1", "10.213.77.2", 26379
+PORT = 26379
 ROLLOUT, NUM_ENVS = 32, 8
 
 
@@ -112,35 +111,22 @@ def kill_one(dice: random.Random) -> None:
         dice.choice(found).kill()
 
 
-def _run(*command: str, **more: Any) -> None:
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False, **more)
-    if done.returncode:
-        raise SystemExit(f"{' '.join(command)}: {done.stdout[-500:]}{done.stderr[-500:]}")
-
-
 @contextmanager
 def two_hosts(folder: Path) -> Iterator[None]:
-    """Make a namespace with a link to this one, and a cluster of Ray with a node in each."""
+    """Make a second host, and a cluster of Ray with a node on each."""
     ray = str(Path(sys.executable).with_name("ray"))
     environment = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
     os.environ.update(environment)
-    inside = ("ip", "netns", "exec", NAMESPACE)
     common = ("--include-dashboard=false", "--disable-usage-stats", "--object-store-memory=100000000")
-    try:
-        _run("ip", "netns", "add", NAMESPACE)
-        _run("ip", "link", "add", LINK, "type", "veth", "peer", "name", FAR_LINK, "netns", NAMESPACE)
-        _run("ip", "addr", "add", f"{NEAR}/24", "dev", LINK)
-        _run("ip", "link", "set", LINK, "up")
-        for command in (f"addr add {FAR}/24 dev {FAR_LINK}", f"link set {FAR_LINK} up", "link set lo up"):
-            _run(*inside, "ip", *command.split())
-        head = ("--head", f"--port={PORT}", f"--node-ip-address={NEAR}", "--num-cpus=1", f"--temp-dir={folder}")
-        _run(ray, "start", *head, *common)
-        _run(*inside, ray, "start", f"--address={NEAR}:{PORT}", f"--node-ip-address={FAR}", "--num-cpus=1", *common[1:])
-        yield
-    finally:
-        _end_cluster(folder)
-        subprocess.run(("ip", "netns", "del", NAMESPACE), capture_output=True, check=False)
-        subprocess.run(("ip", "link", "del", LINK), capture_output=True, check=False)
+    with second_host():
+        try:
+            head = ("--head", f"--port={PORT}", f"--node-ip-address={NEAR}", "--num-cpus=1", f"--temp-dir={folder}")
+            run(ray, "start", *head, *common)
+            far = (f"--address={NEAR}:{PORT}", f"--node-ip-address={FAR}", "--num-cpus=1")
+            run(*INSIDE, ray, "start", *far, *common[1:])
+            yield
+        finally:
+            _end_cluster(folder)
 
 
 def _end_cluster(folder: Path) -> None:
@@ -159,10 +145,6 @@ def _end_cluster(folder: Path) -> None:
         except psutil.Error:
             continue
     psutil.wait_procs(mine, timeout=10)
-
-
-def cut_off() -> None:
-    _run("ip", "link", "set", LINK, "down")
 
 
 def main() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import signal
 import time
 from pathlib import Path
@@ -18,7 +19,7 @@ from rl2cli.errors import UsageError
 from rl2cli.spec import load_spec_dict
 from rl2cli.spec.model import ScaleSpec
 from rl2cli.training.build import build, choose_threads
-from rl2cli.training.learners import packing, presence
+from rl2cli.training.learners import link, packing, presence
 from rl2cli.training.learners.group import Learners
 from rl2cli.training.learners.place import Place, find_place, for_learners, require_even_shares
 from rl2cli.training.learners.presence import Presence
@@ -231,3 +232,24 @@ def test_two_learners_have_the_bits_of_one(tmp_path: Path) -> None:
     assert learner_processes.digest(tmp_path / "two") == learner_processes.digest(alone)
     plain = train(tmp_path, spec(**SMALL), "plain")
     assert learner_processes.digest(plain).parts["weights"] != learner_processes.digest(alone).parts["weights"]
+
+
+@pytest.mark.parametrize(("answers", "ends"), [([5], True), ([None], False), (range(1000), False)])
+def test_a_learner_whose_questions_hang_ends_itself(
+    answers: Any, ends: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = itertools.cycle(answers)
+    left: list[int] = []
+
+    class Others:
+        answers = property(lambda self: next(said))
+
+    monkeypatch.setattr(link, "BEAT_SECONDS", 0.01)
+    monkeypatch.setattr(link, "CUT_OFF_AFTER", 0.05)
+    monkeypatch.setattr(link.os, "_exit", left.append)
+    with link.ending_where_cut_off(Others()):  # type: ignore[arg-type]
+        until = time.monotonic() + (10.0 if ends else 0.3)
+        while not left and time.monotonic() < until:
+            time.sleep(0.01)
+    assert set(left) == ({1} if ends else set())
+    assert ("error: the other learners cannot be reached: nothing answers for" in capsys.readouterr().err) == ends

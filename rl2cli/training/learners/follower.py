@@ -21,6 +21,7 @@ from rl2cli.training.allocator import keep_freed_memory
 from rl2cli.training.build import build_algorithm, plugin_classes, require_device, share_gradients
 from rl2cli.training.learners.group import Learners
 from rl2cli.training.learners.leader import BEGIN, END, ROLLOUT, STATE
+from rl2cli.training.learners.link import end_without_torch, ending_where_cut_off
 from rl2cli.training.learners.place import Place
 from rl2cli.training.learners.presence import LearnerLostError
 from rl2cli.training.learners.shares import require_gpus, share
@@ -38,12 +39,13 @@ def follow(place: Place) -> int:
             again.
     """
     learners = Learners(place)
-    with _signals_left_to_the_first(learners):
+    with _signals_left_to_the_first(learners), ending_where_cut_off(learners):
         try:
             learners.join()
             _follow(learners)
         except LearnerLostError as lost:
-            learners.close(lost.message)
+            if not learners.close(lost.message):
+                end_without_torch(lost.exit_code)
             if 0 in lost.ranks and place.rank == min(set(range(1, place.learners)) - set(lost.ranks)):
                 raise  # for all that are left
             return lost.exit_code

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -31,6 +32,7 @@ EXCHANGE_SECONDS = 600.0
 LOOK_SECONDS = 1.0
 """Seconds between looks at who is still there while something is waited for."""
 GOODBYE_SECONDS = 5.0
+"""How long the others are given to leave, and torch to take connections down that lead nowhere."""
 
 
 class Learners:
@@ -106,19 +108,23 @@ class Learners:
         self.close(words)
         return missing
 
-    def close(self, words: str = "") -> None:
-        """Leave; `words` say why where it is an error."""
-        import torch.distributed as dist
+    def close(self, words: str = "") -> bool:
+        """Leave; `words` say why where it is an error. Return whether torch has let go of all connections.
 
+        It waits for a learner that was cut off until the time of an exchange is over, here and when the process ends.
+        """
         if self._presence is not None:
             self._presence.leave(words)
-        if self.is_open:
-            self.is_open = False
-            with suppress(RuntimeError):
-                world = dist.group.WORLD
-                if words and world is not None:
-                    world.abort()
-                dist.destroy_process_group()
+        if not self.is_open:
+            return True
+        self.is_open = False
+        if not words:
+            _disconnect(abort=False)
+            return True
+        leaving = threading.Thread(target=_disconnect, kwargs={"abort": True}, name="rl2-leaving", daemon=True)
+        leaving.start()
+        leaving.join(GOODBYE_SECONDS)
+        return not leaving.is_alive()
 
     # --- gradients ---
 
@@ -192,6 +198,11 @@ class Learners:
         if self._presence is not None:
             self._presence.hurry()
 
+    @property
+    def answers(self) -> int | None:
+        """How often whoever keeps the others' messages has answered; None before this learner has joined."""
+        return None if self._presence is None else self._presence.answers
+
     def _lost(self, ranks: tuple[int, ...]) -> LearnerLostError:
         assert self._presence is not None
         names = [self._presence.describe(rank) for rank in ranks]
@@ -252,6 +263,16 @@ class Learners:
 
 def _in_words(versions: Mapping[str, str]) -> str:
     return " and ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def _disconnect(*, abort: bool) -> None:
+    import torch.distributed as dist
+
+    with suppress(RuntimeError):
+        world = dist.group.WORLD
+        if abort and world is not None:
+            world.abort()
+        dist.destroy_process_group()
 
 
 def _is_done(work: Work) -> bool:

@@ -13,6 +13,7 @@ from rl2cli.keys import Trajectories
 from rl2cli.segment import Segment
 from rl2cli.spec import spec_to_dict
 from rl2cli.training.learners.group import Learners
+from rl2cli.training.learners.link import end_without_torch, ending_where_cut_off
 from rl2cli.training.learners.place import Place
 from rl2cli.training.learners.presence import LearnerLostError
 from rl2cli.training.machine_facts import plugin_facts
@@ -90,10 +91,12 @@ def leading(parts: Parts) -> Iterator[Leader | None]:
         return
     leader = Leader(parts.learners)
     try:
-        leader.begin(parts)
-        yield leader
+        with ending_where_cut_off(parts.learners):
+            leader.begin(parts)
+            yield leader
     except LearnerLostError as lost:
-        parts.learners.close(lost.message)
+        if not parts.learners.close(lost.message):
+            end_without_torch(lost.exit_code)
         raise
     except BaseException as error:
         missing = leader.end(str(error))

@@ -10,6 +10,7 @@ from rl2cli.spec.model import RunSpec, ScaleSpec
 
 START = "torchrun --nproc-per-node K -m rl2cli"
 _NUMBERS = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
+_OTHERS = ("MASTER_ADDR", "GROUP_RANK", "GROUP_WORLD_SIZE", "ROLE_NAME", "ROLE_RANK", "ROLE_WORLD_SIZE")
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,11 @@ def find_place(environ: Mapping[str, str]) -> Place | None:
             hint=f"`{START} train SPEC` sets them; for one learner, unset WORLD_SIZE",
         )
     return Place(rank, learners, local_rank, local_learners, environ["MASTER_ADDR"], port)
+
+
+def is_of_torchrun(name: str) -> bool:
+    """Return whether torchrun sets this variable of the environment to say which learner a process is."""
+    return name in (*_NUMBERS, *_OTHERS) or name.startswith("TORCHELASTIC_")
 
 
 def for_learners(spec: RunSpec, place: Place | None) -> RunSpec:

@@ -55,6 +55,8 @@ class Presence:
         self._words: dict[int, str] = {}  # of those that left
         self.patience = LOST_AFTER
         """Seconds after which a learner that does not show itself is lost."""
+        self.answers = 0
+        """How often the store has answered; it stands still where a question hangs, since no link leads there."""
         self._over = threading.Event()
         self._store.set(f"who/{place.rank}", json.dumps(self._card()))
         self._beat()
@@ -155,6 +157,7 @@ class Presence:
     def _count(self, beats: dict[int, str] | None, passed: float) -> None:
         """Note which others have shown themselves, in the seconds that passed; None where the store did not say."""
         with self._lock:
+            self.answers += beats is not None
             self._unanswered = self._unanswered + passed if beats is None else 0.0
             for rank, beat in (beats or {}).items():
                 self._silence[rank] = self._silence[rank] + passed if beat == self._last[rank] else 0.0

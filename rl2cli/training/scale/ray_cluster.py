@@ -7,33 +7,35 @@ import math
 import os
 import re
 import secrets
-import shutil
-import signal
-import socket
-import sys
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import time
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from rl2cli.errors import MissingDependencyError, RL2Error, UsageError
 from rl2cli.spec.model import ScaleSpec
+from rl2cli.training.scale.ray_address import CONNECT_SECONDS, refusal, require_answer, require_entry, running_cluster
+from rl2cli.training.scale.ray_environment import Variables, connecting, disconnect, ray_node
+from rl2cli.training.scale.ray_folder import RayFolder, Reaper
+from rl2cli.training.signals import StopRequest
 
 LEAST = (2, 52)
 """Version of Ray from which on it can ask for a token."""
 INSTALL = 'pip install "rl2cli[ray]"'
-_NO_SETTINGS = b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-"""A frame of HTTP/2 without content; its fourth byte says that it has settings."""
-_TRIES = 3
-"""How often Ray asks a cluster that refuses it, about a second each; 20 unless changed."""
-CONNECT_SECONDS = 5.0
-"""Until an address that does not answer is given up; Ray itself waits for a minute."""
 _HOME = Path(__file__).resolve().parents[3]
 _TOO_SLOW = "timed out during startup"
 """What Ray says where its processes took more than 30 seconds to start, as on a machine with much else to do."""
-_CHANGED = ("PYTHONPATH", "PYTHONBREAKPOINT")
-"""Variables of the environment that a cluster changes besides those called `RAY_…`."""
+_CONNECT = "RAY_gcs_rpc_server_connect_timeout_s"
+_PATIENCE = "60"
+"""Seconds that a cluster of our own may take to answer at first; Ray itself waits for 5."""
+_GRACE = 1.0
+"""Seconds between the ends of processes that are signalled at once."""
+_RECONNECT = "RAY_gcs_rpc_server_reconnect_timeout_s"
+_LINGER = "15"
+"""Seconds for which processes of a cluster of our own look for its head before they end; Ray itself takes 60."""
 _LOOPBACK_ONLY = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
 """0 has Ray use the loopback address alone, which it does anyway on Windows and macOS."""
 
@@ -52,9 +54,10 @@ class Cluster:
 
     def __init__(self, scale: ScaleSpec) -> None:
         require_ray()
-        self._environment = dict(os.environ)
-        self._folder: Path | None = None
         self._scale = scale
+        self._variables = Variables()
+        self._folder = RayFolder()
+        self._reaper: Reaper | None = None
         try:
             self._start() if scale.address is None else self._join(scale.address)
             self._require_resources()
@@ -69,16 +72,37 @@ class Cluster:
 
     def close(self) -> None:
         """Leave the cluster, or end it where it is our own."""
-        ray = sys.modules.get("ray")
-        if ray is not None:
-            with _signals_kept():
-                ray.shutdown()
-        for name in [each for each in os.environ if each.startswith("RAY_") or each in _CHANGED]:
-            os.environ.pop(name)
-        before = {name: each for name, each in self._environment.items() if name.startswith("RAY_") or name in _CHANGED}
-        os.environ.update(before)
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
+        disconnect()
+        if self._reaper is not None:
+            self._reaper.end()
+        self._variables.put_back()
+        self._folder.close()
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether all processes that make a cluster of our own are there; True for another."""
+        return not self._ended()
+
+    def require_alive(self, stop: StopRequest | None = None) -> None:
+        """Check that a cluster of our own is there, unless `stop` is set.
+
+        Raises:
+            RL2Error: A part of it has ended that nothing replaces.
+        """
+        ended = self._ended()
+        if not ended:
+            return
+        time.sleep(_GRACE)
+        if stop is None or not stop.is_set:  # else whoever stops all processes of a run has stopped Ray's too
+            raise RL2Error(
+                f"Ray has ended: its {' and '.join(ended)} is gone",
+                hint="nothing that was saved is lost: `rl2 resume` goes on",
+            )
+
+    def _ended(self) -> list[str]:
+        node = ray_node()
+        dead = [] if node is None or not self.is_own else node.dead_processes()
+        return [name for name, _ in dead if name in ("gcs_server", "raylet")]
 
     def require_closed_doors(self) -> None:
         """Check which sockets a cluster of our own listens on; processes that it started later have some too.
@@ -98,7 +122,6 @@ class Cluster:
             )
 
     def _start(self) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="rl2-ray-"))
         os.environ.update(
             {
                 _LOOPBACK_ONLY: "0",
@@ -107,33 +130,39 @@ class Cluster:
                 "PYTHONPATH": os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(_HOME)])),
             }
         )
+        self._reaper = Reaper(self._folder)
+        os.environ.setdefault(_CONNECT, _PATIENCE)
+        os.environ.setdefault(_RECONNECT, _LINGER)
         os.environ.pop("RAY_ADDRESS", None)
         count = math.ceil(self._scale.workers * self._scale.resources.get("CPU", 0.0))
-        options = {"num_cpus": max(1, count), "_temp_dir": str(self._folder), "include_dashboard": False}
+        options = {"num_cpus": max(1, count), "_temp_dir": str(self._folder.path), "include_dashboard": False}
         try:
-            self._initialise(self._folder, **options)
+            self._initialise(**options)
         except RL2Error as error:
             if _TOO_SLOW not in error.message:
                 raise
-            sys.modules["ray"].shutdown()
-            self._initialise(self._folder, **options)  # what was read from the disk is in memory now
+            disconnect()
+            self._initialise(**options)  # what was read from the disk is in memory now
+        self._reaper.watch(each.pid for each in psutil.Process().children(recursive=True) if _is_of_ray(each))
         self.require_closed_doors()
 
     def _join(self, address: str) -> None:
-        target = os.environ.get("RAY_ADDRESS", address) if address == "auto" else address
-        if target != "auto":
-            _require_answer(target)
-        os.environ.setdefault("RAY_gcs_rpc_server_connect_timeout_s", str(int(CONNECT_SECONDS)))
-        self._folder = Path(tempfile.mkdtemp(prefix="rl2-ray-"))
-        self._initialise(self._folder, address=target)
+        target = running_cluster() if address == "auto" else address
+        require_answer(target)
+        os.environ.setdefault(_CONNECT, str(int(CONNECT_SECONDS)))
+        self._initialise(address=target)
 
-    def _initialise(self, empty: Path, **options: Any) -> None:
+    def _initialise(self, **options: Any) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         try:
-            with _ray_imported(own=self.is_own) as ray, _signals_kept(), _current_folder(empty):
+            with connecting(self._folder.path, own=self.is_own) as ray:
+                if not self.is_own:
+                    require_entry(options["address"])
                 ray.init(log_to_driver=False, logging_level="CRITICAL", **options)
+        except UsageError:
+            raise
         except (Exception, SystemExit) as error:
-            raise _refusal(self._scale.address, error) from error
+            raise refusal(self._scale.address, error) from error
 
     def _require_resources(self) -> None:
         import ray
@@ -177,8 +206,6 @@ def require_ray() -> None:
 
 def exposed_sockets() -> list[str]:
     """Return the sockets of this process and its children that listen on more than the loopback address, in words."""
-    import psutil
-
     found: list[str] = []
     this = psutil.Process()
     for process in [this, *this.children(recursive=True)]:
@@ -195,123 +222,11 @@ def is_loopback(address: str) -> bool:
     return address == "::1" or address.removeprefix("::ffff:").startswith("127.")
 
 
-def _is_of_ray(process: Any) -> bool:
-    return any("ray" in part for part in process.cmdline()[:3])
-
-
-def _require_answer(address: str) -> None:
-    """Check that something answers at `host:port`, before Ray waits for a minute.
-
-    Raises:
-        UsageError: Nothing does, or this is no such address.
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in address:
-        raise UsageError(
-            f"{address!r} is no address of a Ray cluster",
-            hint='write "host:port", 6379 unless you chose another, or "auto"; ray:// is of no use, since the learner '
-            "runs on a node of the cluster",
-            place="scale.address",
-        )
-    try:
-        with socket.create_connection((host.strip("[]"), int(port)), CONNECT_SECONDS) as connection:
-            is_ray = "RAY_USE_TLS" in os.environ or _speaks_grpc(connection)
-            problem = "" if is_ray else "something else than Ray answers"
-    except (OSError, OverflowError) as error:
-        problem = f"nothing answers ({error})"
-    if problem:
-        raise UsageError(
-            f"{problem} at {address}",
-            hint=f"start Ray there: ray start --head --port {port}; `ray status` says where one runs",
-            place="scale.address",
-        )
-
-
-def _speaks_grpc(connection: socket.socket) -> bool:
-    """Return whether a server answers HTTP/2, as Ray does, with a frame of settings (RFC 9113, section 3.4)."""
-    connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _NO_SETTINGS)
-    try:
-        header = connection.recv(9, socket.MSG_WAITALL)
-    except TimeoutError:
-        return False
-    return len(header) == 9 and header[3] == _NO_SETTINGS[3]
-
-
-def _refusal(address: str | None, error: BaseException) -> RL2Error:
-    """Return why Ray could not be used, in words."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    if address is None:
-        return RL2Error(
-            f"Ray could not be started here: {text[:400]}",
-            hint='engine = "local" gives the same run without it',
-            place="scale.engine",
-        )
-    if "ersion mismatch" in text:
-        hint = "install the cluster's versions of Ray and Python here, or ours there"
-    elif "uthentication" in text or "token" in text.lower():
-        hint = "set RAY_AUTH_MODE=token, and the cluster's token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
-    else:
-        hint = (
-            "`ray status` on this machine says whether it is a node of a cluster: `ray start --address …` makes it one"
-        )
-    return UsageError(f"the Ray cluster at {address} cannot be used: {text[:400]}", hint=hint, place="scale.address")
+def _is_of_ray(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):
+        return any("ray" in part for part in process.cmdline()[:3])
+    return False
 
 
 def _amounts(resources: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in sorted(resources.items()))
-
-
-@contextmanager
-def _ray_imported(*, own: bool) -> Iterator[Any]:
-    """Import Ray so that a cluster of our own is on the loopback address."""
-    import ray
-    from ray._private import ray_constants
-
-    before = ray_constants.ENABLE_RAY_CLUSTER, ray_constants.NUM_REDIS_GET_RETRIES
-    ray._private.worker._worker_logs_enabled = False  # else it prints on stdout what it thinks of lost workers
-    _read_authentication_again()
-    if own:
-        from ray._private.authentication.authentication_utils import is_token_auth_enabled
-
-        if not is_token_auth_enabled():
-            raise RuntimeError("it would ask nobody for a token")
-        ray_constants.ENABLE_RAY_CLUSTER = False  # read from the environment when Ray was first imported
-    else:
-        ray_constants.NUM_REDIS_GET_RETRIES = _TRIES
-    try:
-        yield ray
-    finally:
-        ray_constants.ENABLE_RAY_CLUSTER, ray_constants.NUM_REDIS_GET_RETRIES = before
-
-
-def _read_authentication_again() -> None:
-    """Have Ray see what the environment says of tokens now, where it was imported before."""
-    with suppress(ImportError, AttributeError):  # none of it is public; whether it took effect is checked
-        from ray._raylet import AuthenticationTokenLoader, Config
-
-        Config.initialize("")
-        AuthenticationTokenLoader.instance().reset_cache()
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Keep the handlers of signals, of which Ray replaces one."""
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    try:
-        yield
-    finally:
-        with suppress(ValueError):  # not in the main thread, where Ray replaces none
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
-@contextmanager
-def _current_folder(folder: Path) -> Iterator[None]:
-    """Be in another folder: Ray has its workers look for modules in the current one before all others."""
-    before = os.getcwd()
-    os.chdir(folder)
-    try:
-        yield
-    finally:
-        os.chdir(before)

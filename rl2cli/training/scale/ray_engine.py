@@ -125,9 +125,15 @@ class RayEngine:
         while not self._ready:
             if stop is not None and stop.is_set:
                 break
-            self._start_due()
-            self._wait(min(LOOK, max(0.0, until - time.monotonic())))
-            self._watch()
+            self._cluster.require_alive(stop)
+            try:
+                self._start_due()
+                self._wait(min(LOOK, max(0.0, until - time.monotonic())))
+                self._watch()
+            except Exception:
+                self._cluster.require_alive(stop)
+                if stop is None or not stop.is_set:
+                    raise
             if time.monotonic() >= until:
                 break
         self._polled = time.monotonic()
@@ -138,7 +144,7 @@ class RayEngine:
     def close(self) -> None:
         """See `Engine`."""
         for place in self._places:
-            if place.actor is not None:
+            if place.actor is not None and self._cluster.is_alive:
                 self._kill(place)
         self._running.clear()
         self._cluster.close()

@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,8 +16,9 @@ from small_runs import train
 
 from rl2cli.errors import MissingDependencyError, RL2Error, UsageError
 from rl2cli.spec.model import ScaleSpec
-from rl2cli.training.scale import ray_cluster
+from rl2cli.training.scale import ray_address, ray_cluster
 from rl2cli.training.scale.ray_cluster import Cluster
+from rl2cli.training.signals import StopRequest
 
 
 def _installed(monkeypatch: pytest.MonkeyPatch, version: str | None) -> None:
@@ -82,7 +84,7 @@ def test_what_answers_and_is_not_ray_is_said(monkeypatch: pytest.MonkeyPatch, an
 
         other = threading.Thread(target=reply)
         other.start()
-        with pytest.raises(UsageError, match="something else than Ray answers at 127"):
+        with pytest.raises(UsageError, match="nothing that is Ray answers at 127"):
             Cluster(ScaleSpec(engine="ray", address=f"127.0.0.1:{server.getsockname()[1]}"))
         other.join()
 
@@ -91,7 +93,7 @@ def test_what_speaks_as_ray_does_is_asked_further() -> None:
     near, far = socket.socketpair()
     with near, far:
         far.sendall(b"\x00\x00\x06\x04\x00\x00\x00\x00\x00")
-        assert ray_cluster._speaks_grpc(near)
+        assert ray_address.speaks_grpc(near)
         assert far.recv(100).startswith(b"PRI * HTTP/2.0")
 
 
@@ -107,7 +109,7 @@ def test_what_speaks_as_ray_does_is_asked_further() -> None:
     ],
 )
 def test_why_ray_refused_is_told_in_a_line_with_what_to_do(problem: str, hint: str) -> None:
-    error = ray_cluster._refusal("head:6379", RuntimeError(problem))
+    error = ray_address.refusal("head:6379", RuntimeError(problem))
     assert "\n" not in error.message
     assert error.message.startswith("the Ray cluster at head:6379 cannot be used: ")
     assert hint in str(error.hint)
@@ -139,3 +141,21 @@ def test_a_cluster_of_our_own_with_an_open_door_is_refused(monkeypatch: pytest.M
             cluster.require_closed_doors()
         cluster._scale = ScaleSpec(engine="ray", address="auto")  # a cluster of the user's own is the user's
         cluster.require_closed_doors()
+
+
+def test_a_cluster_of_our_own_that_has_ended_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[tuple[str, None]] = [("log_monitor", None)]
+    monkeypatch.setattr(ray_cluster, "ray_node", lambda: SimpleNamespace(dead_processes=lambda: ended))
+    monkeypatch.setattr(ray_cluster, "_GRACE", 0.0)
+    cluster: Any = object.__new__(Cluster)
+    cluster._scale = ScaleSpec(engine="ray")
+    cluster.require_alive()
+    assert cluster.is_alive
+    ended.append(("raylet", None))
+    assert not cluster.is_alive
+    with pytest.raises(RL2Error, match="Ray has ended: its raylet is gone") as caught:
+        cluster.require_alive()
+    assert "rl2 resume" in str(caught.value.hint)
+    with StopRequest() as stop:
+        stop.signal_number = 15
+        cluster.require_alive(stop)  # whoever stopped the learner has stopped Ray too: it saves
