@@ -66,7 +66,7 @@ def test_a_cluster_that_is_not_for_this_learner(tmp_path: Path, short: Path, mon
         with pytest.raises(UsageError, match="5 workers take 5 CPU, and the cluster has 2 CPU") as caught:
             _join(tmp_path, there, monkeypatch, there.token, scale={"workers": 5, "envs_per_worker": 1})
         assert "scale.workers = 2 fits" in str(caught.value.hint)
-        with pytest.raises(UsageError, match=r"no worker can be used: .* it has rl2cli 9\.9\.9 instead of") as caught:
+        with pytest.raises(UsageError, match=r"no worker can be used: it has rl2cli 9\.9\.9 instead of") as caught:
             _join(tmp_path, there, monkeypatch, there.token)
         assert "install the learner's versions there" in caught.value.message
         shutil.rmtree(other / "rl2cli-9.9.9.dist-info")
