@@ -165,7 +165,11 @@ def test_action_space_that_fits_no_algorithm(rl2: Rl2, spec: Path) -> None:
 
 def test_run_dir_that_holds_a_run(rl2: Rl2, spec: Path, trained: tuple[Path, Ended]) -> None:
     run, _ = trained
-    expected = error("this folder already holds a run", f"go on with it: `rl2 resume {run}`, or the same command with --resume", place=str(run))
+    expected = error(
+        "this folder already holds a run",
+        f"go on with it: `rl2 resume {run}`, or the same command with --resume",
+        place=str(run),
+    )
     assert rl2("train", spec.name, "-q", "--run-dir", run) == Ended(2, "", expected)
 
 
