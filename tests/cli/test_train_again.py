@@ -15,51 +15,13 @@ from typing import Any
 
 import pytest
 from command_runner import Rl2
+from long_run import LONG, digest
 
-from rl2cli.training.checkpoint import CheckpointStore
-from rl2cli.training.digest import Digest, digest_of
+from rl2cli.training.digest import Digest
 from rl2cli.training.run_folder import RunFolder
 
-LONG = """\
-name = "long"
-total_frames = 6_000
-threads = 1
-compile = false
-
-[env]
-id = "CartPole-v1"
-num_envs = 4
-workers = 0
-
-[network]
-hidden_sizes = [8]
-
-[algorithm]
-rollout_length = 16
-minibatch_size = 64
-epochs = 1
-
-[evaluation]
-every = 6_000
-episodes = 1
-
-[checkpoint]
-every = 250
-
-[logging]
-every = 64
-"""
-"""Seconds of training, of which a good part is left when a first checkpoint or a first line of metrics is seen."""
 AGAIN = ("--run-dir", "run", "--resume")
 needs_signals = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="ends processes by signals")
-
-
-def digest(run: Path) -> Digest:
-    store = CheckpointStore(run / "checkpoints", read_only=True)
-    try:
-        return digest_of(store.newest(), run / "metrics.jsonl")
-    finally:
-        store.close()
 
 
 @contextmanager

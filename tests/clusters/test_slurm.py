@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from cluster_runs import LEARNERS, RECIPES, SHARDS, checkpoints, digest, write_spec
+from cluster_runs import LEARNERS, RECIPES, SHARDS, checkpoints, write_spec
 from fake_slurm import FakeSlurm
+from long_run import digest
 
 if TYPE_CHECKING:
     from rl2cli.training.digest import Digest
