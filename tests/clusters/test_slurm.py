@@ -130,7 +130,8 @@ def test_ray_is_started_on_every_node_with_a_token(tmp_path: Path) -> None:
         slurm.warn()
         assert slurm.wait() == 143
         address = f"10.0.0.1:{20000 + slurm.job % 10000}"
-        head, *others = [line for line in said(slurm).splitlines() if line.startswith("ray")]
+        nodes = [line for line in said(slurm).splitlines() if line.startswith("ray")]
+        head, *others = sorted(nodes, key=lambda line: "--head" not in line)  # they start side by side
         assert head.startswith(f"ray start --head --node-ip-address=10.0.0.1 --port={address[9:]} --num-cpus=3 ")
         assert others == [f"ray start --address={address} --num-cpus=4 --block token secret"] * 2
         assert head.endswith(" token secret")
