@@ -217,7 +217,12 @@ class PPO(BaseAlgorithm):
         observation = trajectories[OBSERVATION]  # [T+1, N, *obs], standardised as late as can be: images take memory
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
         length = len(reward)
-        value = self._values(observation, length, trajectories.get(STATE_VALUE))  # [T+1, N]
+        rows = map_observation(lambda tensor: tensor[:length].flatten(0, 1), observation)  # [T * N, *obs]
+        if self.task.lag:
+            value, outputs = self._values_and_outputs(observation, length)
+        else:
+            value = self._values(observation, length, trajectories.get(STATE_VALUE))  # [T+1, N]
+            outputs = trajectories[POLICY_OUTPUT].flatten(0, 1)
         next_value = value[1:].clone()  # [T, N]
         final_index = trajectories[FINAL_INDEX]  # [K, 2]
         if len(final_index):
@@ -225,8 +230,6 @@ class PPO(BaseAlgorithm):
             next_value[final_index[:, 0], final_index[:, 1]] = final_value
         reward = self._scaled(reward)
         action = trajectories[ACTION].flatten(0, 1)
-        rows = map_observation(lambda tensor: tensor[:length].flatten(0, 1), observation)  # [T * N, *obs]
-        outputs = self._outputs(rows) if self.task.lag else trajectories[POLICY_OUTPUT].flatten(0, 1)
         mask = trajectories[ACTION_MASK][:-1].flatten(0, 1) if ACTION_MASK in trajectories else None
         log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
         advantage = self._advantage(reward, value[:-1], next_value, log_prob, trajectories)
@@ -252,19 +255,21 @@ class PPO(BaseAlgorithm):
         if known is not None:
             last = self._value(map_observation(lambda tensor: tensor[-1], observation))
             return torch.cat([known.squeeze(-1), last[None]])
+        return torch.cat([self._value(part) for part in self._parts(observation, length)]).view(length + 1, -1)
+
+    def _values_and_outputs(self, observation: Observation, length: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return V of `observation` [T+1, N, *obs], [T+1, N], and the policy head's [T * N, num_outputs]."""
+        values, outputs = [], []
+        for part in self._parts(observation, length):
+            features = self.policy(self._normalize(part))
+            outputs.append(linear(self.policy_head, features))
+            values.append(self.value_head(features).squeeze(-1) if self.critic is None else self._value(part))
+        return torch.cat(values).view(length + 1, -1), torch.cat(outputs)[: length * self.task.num_envs]
+
+    def _parts(self, observation: Observation, length: int) -> list[Observation]:
+        """Return `observation` [T+1, N, *obs] as rows [B, *obs], in parts that fit in memory as numbers."""
         rows = map_observation(lambda tensor: tensor.flatten(0, 1), observation)  # [(T+1) * N, *obs]
-        parts = [self._value(part) for part in self._in_parts(rows, (length + 1) * self.task.num_envs)]
-        return torch.cat(parts).view(length + 1, -1)
-
-    def _outputs(self, rows: Observation) -> torch.Tensor:
-        """Return what the policy's head gives for the raw `rows` [B, *obs], [B, num_outputs]."""
-        count = self.rollout_length * self.task.num_envs
-        parts = [self.policy(self._normalize(part)) for part in self._in_parts(rows, count)]
-        return torch.cat([linear(self.policy_head, features) for features in parts])
-
-    def _in_parts(self, rows: Observation, count: int) -> list[Observation]:
-        """Return the `count` rows of an observation in parts that fit in memory as numbers."""
-        starts = range(0, count, self._rows_at_once)
+        starts = range(0, (length + 1) * self.task.num_envs, self._rows_at_once)
         slices = [slice(start, start + self._rows_at_once) for start in starts]
         return [map_observation(lambda tensor, part=part: tensor[part], rows) for part in slices]
 

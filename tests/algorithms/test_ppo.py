@@ -379,13 +379,17 @@ def _acted(acting: PPO, learning: PPO, space: spaces.Space[Any]) -> Any:
     trajectories = rollout_of(make_ppo(space), observation, action, reward=torch.randn(8, 2, generator=generator))
     del trajectories["policy_output"]
     kept = {key: value.clone().unflatten(0, (8, 2)) for key, value in chosen.items() if key != "action"}
-    assert sorted(kept) == (["action_log_prob"] if learning.task.lag else ["policy_output"])
+    timely = ["policy_output", *(["state_value"] if learning.critic is None else [])]
+    assert sorted(kept) == (["action_log_prob"] if learning.task.lag else timely)
     return trajectories | kept
 
 
 @pytest.mark.parametrize("space", [DISCRETE, spaces.Box(-1.0, 1.0, (3,), np.float32)])
-def test_with_a_lag_and_equal_weights_a_rollout_says_what_it_says_without(space: spaces.Space[Any]) -> None:
-    late, timely = make_ppo(space, lag=2), make_ppo(space)
+@pytest.mark.parametrize("share", [False, True])
+def test_with_a_lag_and_equal_weights_a_rollout_says_what_it_says_without(
+    space: spaces.Space[Any], share: bool
+) -> None:
+    late, timely = make_ppo(space, lag=2, share_network=share), make_ppo(space, share_network=share)
     batches = [ppo.make_batch(_acted(ppo, ppo, space)) for ppo in (late, timely)]
     for one, other in zip(batches[0].tensors(), batches[1].tensors(), strict=True):
         torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-5)
