@@ -50,6 +50,14 @@ def map_observation(function: Any, first: Observation, *others: Observation) -> 
     return function(first, *others)  # type: ignore[no-any-return]  # whatever `function` makes of tensors
 
 
+def observation_of_frames(trajectories: Trajectories) -> Observation:
+    """Return what every frame began with, [M, *obs]; rows that were no frame are left out."""
+    valid = trajectories[VALID].squeeze(-1)  # [T, N]
+    if valid.all():  # without a copy, which images notice
+        return map_observation(lambda tensor: tensor[:-1].flatten(0, 1), trajectories[OBSERVATION])
+    return map_observation(lambda tensor: tensor[:-1][valid], trajectories[OBSERVATION])
+
+
 def next_observation(trajectories: Trajectories) -> Observation:
     """Return the true successor of every step, [T, N, *obs]: the final observation where done, else t+1's."""
     final_index = trajectories[FINAL_INDEX]  # [K, 2]

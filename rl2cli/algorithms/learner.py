@@ -18,7 +18,7 @@ from rl2cli.algorithms.replay import ReplayBatch, ReplayBuffer
 from rl2cli.algorithms.replay_options import ReplayOptions
 from rl2cli.algorithms.schedules import value_at
 from rl2cli.errors import NonFiniteError
-from rl2cli.keys import DONE, OBSERVATION, REWARD, VALID, Observation, Trajectories, map_observation
+from rl2cli.keys import DONE, REWARD, VALID, Observation, Trajectories, map_observation, observation_of_frames
 from rl2cli.networks.base import BaseNetwork
 from rl2cli.spaces import action_dtype, action_shape, allocate, count_numbers, mask_width
 
@@ -171,8 +171,7 @@ class ReplayLearner(nn.Module):
     def _update_statistics(self, trajectories: Trajectories) -> None:
         valid = trajectories[VALID].squeeze(-1)  # [T, N]
         if self.options.normalize_observation:
-            rows = map_observation(lambda tensor: tensor[:-1][valid], trajectories[OBSERVATION])
-            self.normalizer.update(rows)
+            self.normalizer.update(observation_of_frames(trajectories))
         if self.options.normalize_reward:
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
             self.reward_normalizer.update(cut_reward(reward, self.options.clip_reward), done, valid)

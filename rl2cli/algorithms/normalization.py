@@ -23,6 +23,8 @@ two pixels it is.
 EPSILON = 1e-8
 LEAST_DEVIATION = 4.0
 """Of 255, added to a pixel's deviation: one that has hardly ever changed is not blown up when it does."""
+BYTES_IN_CACHE = 1 << 22
+"""Of images, as float32, that are standardised together on a CPU."""
 IMAGES_AT_ONCE = 128
 """Images of one update, evenly spaced, that the statistics take in: neighbours are alike, and all take memory."""
 
@@ -89,17 +91,27 @@ class ObservationNormalizer(nn.Module):
                 self.register_buffer("shift", torch.zeros_like(one))
                 self.register_buffer("scale", one / 255.0 if self.is_image else one)
 
-    def forward(self, observation: Observation) -> Observation:
-        """Return (observation - mean) / deviation for [B, *obs] or [T, N, *obs], float32, cut to ±10."""
+    def forward(self, observation: Observation, image_dtype: torch.dtype = torch.float32) -> Observation:
+        """Return (observation - mean) / deviation for [B, *obs] or [T, N, *obs], float32, cut to ±10.
+
+        Images become `image_dtype`, with their planes last in memory on a CPU.
+        """
         if isinstance(observation, dict):
-            return {key: self._child(key)(value) for key, value in observation.items()}
+            return {key: self._child(key)(value, image_dtype) for key, value in observation.items()}
         if self.moments is None:
             return observation
         if not self.is_image:
             return torch.addcmul(self.shift, observation, self.scale).clamp_(-CLIP, CLIP)
-        if observation.ndim == 4 and has_planes_first(observation.shape[1:]):
-            observation = interleaved(observation)
-        numbers = observation.to(torch.float32, copy=True)
+        rows = max(BYTES_IN_CACHE // (4 * self.shift.numel()), 1)
+        if not observation.is_cpu or len(observation) <= rows:
+            return self._standardized(observation).to(image_dtype)
+        parts = [self._standardized(part).to(image_dtype) for part in torch.split(observation, rows)]
+        return torch.cat(parts)
+
+    def _standardized(self, images: torch.Tensor) -> torch.Tensor:
+        if images.ndim == 4 and has_planes_first(images.shape[1:]):
+            images = interleaved(images)
+        numbers = images.to(torch.float32, copy=True)
         return torch.addcmul(self.shift, numbers, self.scale, out=numbers).clamp_(-CLIP, CLIP)
 
     def update(self, observation: Observation) -> None:

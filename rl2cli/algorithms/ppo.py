@@ -40,8 +40,10 @@ from rl2cli.keys import (
     Observation,
     Trajectories,
     map_observation,
+    observation_of_frames,
 )
 from rl2cli.networks.base import BaseNetwork
+from rl2cli.networks.images import planes_last, take_rows
 from rl2cli.networks.mlp import linear
 from rl2cli.spaces import allocate, count_numbers, mask_width
 
@@ -59,7 +61,7 @@ class Batch(NamedTuple):
     """Frames to learn from; every tensor has M rows."""
 
     observation: Observation
-    """[M, *obs], normalised."""
+    """[M, *obs], as the network takes it, or as it came where that would take too much memory."""
     action: torch.Tensor
     """[M, *act]."""
     log_prob: torch.Tensor
@@ -80,8 +82,12 @@ class Batch(NamedTuple):
 
     def select(self, index: torch.Tensor | slice) -> Batch:
         """Return the rows at `index`."""
-        observation = map_observation(lambda tensor: tensor[index], self.observation)
-        return Batch(observation, *[None if tensor is None else tensor[index] for tensor in self[1:]])  # type: ignore[arg-type]  # only the mask may be None
+
+        def chosen(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor[index] if isinstance(index, slice) else take_rows(tensor, index)
+
+        observation = map_observation(chosen, self.observation)
+        return Batch(observation, *[None if tensor is None else chosen(tensor) for tensor in self[1:]])  # type: ignore[arg-type]  # only the mask may be None
 
     def tensors(self) -> list[torch.Tensor]:
         """Return every tensor, in order."""
@@ -105,6 +111,8 @@ NOT_IN_THE_STEP = {
 
 BYTES_AT_ONCE = 1 << 26
 """Of observations, as float32, whose values are computed together; more would only take more memory."""
+BYTES_PREPARED = 1 << 28
+"""Of a rollout's observations as the network takes them, up to which they are made so once, not in every epoch."""
 
 
 class PPO(BaseAlgorithm):
@@ -133,8 +141,8 @@ class PPO(BaseAlgorithm):
         self.reward_normalizer = RewardNormalizer(task.num_envs, options.gamma, task.device)
         self.optimizer = FlatAdam(self.parameters(), options.adam_epsilon, options.max_grad_norm)
         self.adaptive_factor = 1.0
-        numbers = count_numbers(task.observation_space)
-        self._rows_at_once = max(BYTES_AT_ONCE // (4 * max(numbers, 1)), 1)
+        self._numbers = count_numbers(task.observation_space)
+        self._rows_at_once = max(BYTES_AT_ONCE // (4 * max(self._numbers, 1)), 1)
         mask = torch.zeros(0) if task.has_action_mask else None
         self._structure = Batch._make([allocate(task.observation_space, (0,)), *[torch.zeros(0)] * 5, mask])
         self._gradient_step = GradientStep(self._step, self, [self.optimizer], task.device)
@@ -162,7 +170,7 @@ class PPO(BaseAlgorithm):
         That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network;
         where learning has gone on meanwhile, `action_log_prob` [B] alone, since the others will be of other weights.
         """
-        features = self.policy(self._normalize(observation))
+        features = self.policy(self._prepared(observation))
         outputs = linear(self.policy_head, features)
         if explore is None:
             return {ACTION: self.distribution.mode(outputs, action_mask), POLICY_OUTPUT: outputs}
@@ -173,8 +181,16 @@ class PPO(BaseAlgorithm):
         chosen = {ACTION: action, POLICY_OUTPUT: outputs}
         return chosen if self.critic is not None else chosen | {STATE_VALUE: self.value_head(features)}
 
-    def _normalize(self, observation: Observation) -> Observation:
-        return self.normalizer(observation) if self.options.normalize_observation else observation
+    def _prepared(self, observation: Observation) -> Observation:
+        """Return raw `observation` [B, *obs] as the networks take it."""
+        if not self.options.normalize_observation:
+            return map_observation(planes_last, observation)
+        prepared: Observation = self.normalizer(observation, self.policy.compute_dtype)
+        return prepared
+
+    def _prepares_once(self) -> bool:
+        rows = (self.rollout_length + 1) * self.task.num_envs
+        return rows * self._numbers * self.policy.compute_dtype.itemsize <= BYTES_PREPARED
 
     # --- learning ---
 
@@ -214,19 +230,20 @@ class PPO(BaseAlgorithm):
         Everything is computed with the weights and statistics there are, which also acted where `task.lag` is 0; where
         they did not, V-trace corrects what others' actions say. Rows that were no frame are left out.
         """
-        observation = trajectories[OBSERVATION]  # [T+1, N, *obs], standardised as late as can be: images take memory
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
-        length = len(reward)
-        rows = map_observation(lambda tensor: tensor[:length].flatten(0, 1), observation)  # [T * N, *obs]
+        observation = map_observation(lambda tensor: tensor.flatten(0, 1), trajectories[OBSERVATION])
+        if self._prepares_once():
+            observation = self._prepared(observation)  # [(T+1) * N, *obs]
         if self.task.lag:
-            value, outputs = self._values_and_outputs(observation, length)
+            value, outputs = self._values_and_outputs(observation, reward.numel())
         else:
-            value = self._values(observation, length, trajectories.get(STATE_VALUE))  # [T+1, N]
+            value = self._values(observation, reward.numel(), trajectories.get(STATE_VALUE))
             outputs = trajectories[POLICY_OUTPUT].flatten(0, 1)
+        value = value.view(len(reward) + 1, -1)  # [T+1, N]
         next_value = value[1:].clone()  # [T, N]
         final_index = trajectories[FINAL_INDEX]  # [K, 2]
         if len(final_index):
-            final_value = self._value(trajectories[FINAL_OBSERVATION])
+            final_value = self._value(self._prepared(trajectories[FINAL_OBSERVATION]))
             next_value[final_index[:, 0], final_index[:, 1]] = final_value
         reward = self._scaled(reward)
         action = trajectories[ACTION].flatten(0, 1)
@@ -234,7 +251,7 @@ class PPO(BaseAlgorithm):
         log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
         advantage = self._advantage(reward, value[:-1], next_value, log_prob, trajectories)
         batch = Batch(
-            rows,
+            map_observation(lambda tensor: tensor[: reward.numel()], observation),
             action,
             log_prob,
             advantage.flatten(),
@@ -250,33 +267,32 @@ class PPO(BaseAlgorithm):
         reward = cut_reward(reward, self.options.clip_reward)
         return self.reward_normalizer(reward) if self.options.normalize_reward else reward
 
-    def _values(self, observation: Observation, length: int, known: torch.Tensor | None) -> torch.Tensor:
-        """Return V of `observation` [T+1, N, *obs], [T+1, N]; all but the last may be `known` [T, N, 1]."""
-        if known is not None:
-            last = self._value(map_observation(lambda tensor: tensor[-1], observation))
-            return torch.cat([known.squeeze(-1), last[None]])
-        return torch.cat([self._value(part) for part in self._parts(observation, length)]).view(length + 1, -1)
+    def _values(self, observation: Observation, frames: int, known: torch.Tensor | None) -> torch.Tensor:
+        """Return V of `observation` [M + N, *obs], [M + N]; those of the first M `frames` may be `known` [T, N, 1]."""
+        if known is None:
+            return torch.cat([self._value(part) for part in self._parts(observation, frames)])
+        last = map_observation(lambda tensor: tensor[frames:], observation)
+        return torch.cat([known.flatten(), self._value(last if self._prepares_once() else self._prepared(last))])
 
-    def _values_and_outputs(self, observation: Observation, length: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return V of `observation` [T+1, N, *obs], [T+1, N], and the policy head's [T * N, num_outputs]."""
+    def _values_and_outputs(self, observation: Observation, frames: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return V of `observation` [M + N, *obs], [M + N], and what the policy's head gives for `frames`, [M, ...]."""
         values, outputs = [], []
-        for part in self._parts(observation, length):
-            features = self.policy(self._normalize(part))
+        for part in self._parts(observation, frames):
+            features = self.policy(part)
             outputs.append(linear(self.policy_head, features))
             values.append(self.value_head(features).squeeze(-1) if self.critic is None else self._value(part))
-        return torch.cat(values).view(length + 1, -1), torch.cat(outputs)[: length * self.task.num_envs]
+        return torch.cat(values), torch.cat(outputs)[:frames]
 
-    def _parts(self, observation: Observation, length: int) -> list[Observation]:
-        """Return `observation` [T+1, N, *obs] as rows [B, *obs], in parts that fit in memory as numbers."""
-        rows = map_observation(lambda tensor: tensor.flatten(0, 1), observation)  # [(T+1) * N, *obs]
-        starts = range(0, (length + 1) * self.task.num_envs, self._rows_at_once)
-        slices = [slice(start, start + self._rows_at_once) for start in starts]
-        return [map_observation(lambda tensor, part=part: tensor[part], rows) for part in slices]
+    def _parts(self, observation: Observation, frames: int) -> Iterator[Observation]:
+        """Yield `observation` [M + N, *obs] as the networks take it, in parts that fit in memory as numbers."""
+        for start in range(0, frames + self.task.num_envs, self._rows_at_once):
+            part = map_observation(lambda tensor, s=start: tensor[s : s + self._rows_at_once], observation)
+            yield part if self._prepares_once() else self._prepared(part)
 
     def _value(self, observation: Observation) -> torch.Tensor:
-        """Return V of the raw `observation` [B, *obs], [B]."""
+        """Return V of `observation` [B, *obs] as the networks take it, [B]."""
         network = self.policy if self.critic is None else self.critic
-        value: torch.Tensor = self.value_head(network(self._normalize(observation))).squeeze(-1)
+        value: torch.Tensor = self.value_head(network(observation)).squeeze(-1)
         return value
 
     def _advantage(
@@ -309,14 +325,15 @@ class PPO(BaseAlgorithm):
             yield batch
             return
         generator = self.generators["minibatches"]
-        shuffled = batch.select(torch.randperm(rows, generator=generator, device=generator.device))
+        order = torch.randperm(rows, generator=generator, device=generator.device)
         bounds = [rows * k // count for k in range(count + 1)]
         for start, end in itertools.pairwise(bounds):
-            yield shuffled.select(slice(start, end))
+            yield batch.select(order[start:end])  # not all at once: a minibatch of images stays in the cache
 
     def _learn(self, batch: Batch, clip_coef: torch.Tensor, entropy_coef: torch.Tensor) -> torch.Tensor:
         """Take one gradient step on raw observations; return the METRICS of this minibatch before it."""
-        batch = batch._replace(observation=self._normalize(batch.observation))
+        if not self._prepares_once():
+            batch = batch._replace(observation=self._prepared(batch.observation))
         metrics = self._gradient_step(clip_coef, entropy_coef, *batch.tensors())
         if metrics.is_cpu:
             values = metrics.tolist()
@@ -361,7 +378,7 @@ class PPO(BaseAlgorithm):
             return noise(*tensor.shape) if tensor.is_floating_point() else tensor
 
         task = self.task
-        observation = self._normalize(map_observation(fill, allocate(task.observation_space, (rows,))))
+        observation = self._prepared(map_observation(fill, allocate(task.observation_space, (rows,))))
         mask = torch.ones(rows, mask_width(task.action_space), dtype=torch.bool) if task.has_action_mask else None
         outputs = self.policy_head(self.policy(observation))
         action = self.distribution.sample(outputs, self.log_std, generator, mask)
@@ -425,8 +442,7 @@ class PPO(BaseAlgorithm):
     def _update_statistics(self, trajectories: Trajectories) -> None:
         valid = trajectories[VALID].squeeze(-1)  # [T, N]
         if self.options.normalize_observation:
-            rows = map_observation(lambda tensor: tensor[:-1][valid], trajectories[OBSERVATION])
-            self.normalizer.update(rows)
+            self.normalizer.update(observation_of_frames(trajectories))
         if self.options.normalize_reward:
             reward, done = (trajectories[key].squeeze(-1) for key in (REWARD, DONE))
             self.reward_normalizer.update(cut_reward(reward, self.options.clip_reward), done, valid)

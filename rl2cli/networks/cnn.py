@@ -55,8 +55,11 @@ class CNN(BaseNetwork):
         for index, layer in enumerate(self.convolutions):
             assert isinstance(layer, nn.Conv2d)
             weight = layer.weight * scale if index == 0 and scale != 1.0 else layer.weight
-            planes = self.activation(F.conv2d(planes, weight, layer.bias, layer.stride))
-        features = planes.flatten(1)
+            planes = F.conv2d(planes, weight, layer.bias, layer.stride)
+            if layer is self.convolutions[-1]:
+                planes = planes.flatten(1)  # before the activation, whose gradient meets one layout in memory then
+            planes = self.activation(planes)
+        features = planes
         if extra is not None:
             features = torch.cat([features, extra], -1)
         for layer in self.layers:

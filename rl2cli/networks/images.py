@@ -53,7 +53,10 @@ class ImageInput:
             self.channels, self.height, self.width = shape
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Return `images` [B, *shape] as float32 planes [B, C, H, W], not yet scaled, in memory colours last."""
+        """Return `images` [B, *shape] as planes [B, C, H, W], not yet scaled, in memory colours last.
+
+        They are float32, or what autocast computes in: bfloat16 has every number of a byte.
+        """
         if images.ndim == 3:
             images = images.unsqueeze(1)
         elif images.ndim == 5:
@@ -62,7 +65,9 @@ class ImageInput:
             images = images.movedim(3, 1)
         else:
             images = interleaved(images)
-        return images.to(torch.float32, memory_format=torch.channels_last)
+        device = images.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else torch.float32
+        return images.to(dtype, memory_format=torch.channels_last)
 
     def scale(self, images: torch.Tensor) -> float:
         """Return what planes of `images` are to be multiplied by, which is cheaper in the weights of the first layer.
@@ -85,6 +90,19 @@ def interleaved(images: torch.Tensor) -> torch.Tensor:
     if not images.is_cpu or images.is_contiguous(memory_format=torch.channels_last):
         return images
     return torch.stack(images.unbind(1), -1).movedim(3, 1)
+
+
+def planes_last(tensor: torch.Tensor) -> torch.Tensor:
+    """Return images of bytes [B, C, H, W] `interleaved`, and any other tensor as it is."""
+    stacked = tensor.dtype == torch.uint8 and tensor.ndim == 4 and has_planes_first(tensor.shape[1:])
+    return interleaved(tensor) if stacked else tensor
+
+
+def take_rows(tensor: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Return the rows of `tensor` [B, ...] at `index` [M] int64, in memory as they were: planes last if they are."""
+    if tensor.ndim == 4 and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=torch.channels_last):
+        return tensor.movedim(1, 3).index_select(0, index).movedim(3, 1)
+    return tensor.index_select(0, index)
 
 
 def is_image(space: spaces.Space[Any]) -> bool:

@@ -40,7 +40,7 @@ class IMPALA(BaseNetwork):
         planes, scale = self.images(observation), self.images.scale(observation)
         for section in self.sections:
             planes, scale = section(planes, scale), 1.0
-        features = planes.relu().flatten(1)
+        features = planes.flatten(1).relu()  # not before: the gradient meets one layout in memory then
         if extra is not None:
             features = torch.cat([features, extra], -1)
         for layer in self.layers:

@@ -12,6 +12,10 @@ from rl2cli.algorithms.base import Task
 from rl2cli.algorithms.ppo import PPO, Batch
 from rl2cli.algorithms.ppo_options import PPOOptions
 from rl2cli.keys import Trajectories
+from rl2cli.networks.base import BaseNetwork
+from rl2cli.networks.cnn import CNN
+from rl2cli.networks.cnn_options import CNNOptions
+from rl2cli.networks.images import is_image
 from rl2cli.networks.mlp import MLP
 from rl2cli.networks.mlp_options import MLPOptions
 
@@ -28,7 +32,10 @@ def make_ppo(
     lag: int = 0,
     **options: Any,
 ) -> PPO:
-    def make_network(extra_features: int) -> MLP:
+    def make_network(extra_features: int) -> BaseNetwork:
+        if is_image(observation_space):
+            small = CNNOptions(channels=[8, 8], kernel_sizes=[4, 3], strides=[2, 1], hidden_sizes=[16])
+            return CNN(small, observation_space, extra_features)
         return MLP(MLPOptions(hidden_sizes=[16]), observation_space, extra_features)
 
     def make_generator(purpose: str) -> torch.Generator:

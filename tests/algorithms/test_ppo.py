@@ -11,19 +11,22 @@ import torch
 from gymnasium import spaces
 from ppo_task import VECTOR, make_ppo, random_batch, rollout_of
 
+from rl2cli.algorithms import ppo as ppo_module
 from rl2cli.algorithms.ppo import PPO, Batch
 from rl2cli.algorithms.ppo_options import PPOOptions
 from rl2cli.algorithms.schedules import Schedule
 from rl2cli.errors import NonFiniteError
 from rl2cli.options import nearest_divisors
+from rl2cli.training.precision import set_precision
 
 DISCRETE = spaces.Discrete(2)
+IMAGES = spaces.Box(0, 255, (4, 14, 10), np.uint8)
 SCALAR = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
 
 def _reads_its_value(ppo: PPO) -> PPO:
     """Make the critic say what the standardised observation says."""
-    ppo._value = lambda observation: ppo._normalize(observation)[..., 0]
+    ppo._value = lambda observation: observation[..., 0]
     return ppo
 
 
@@ -370,13 +373,13 @@ def test_values_are_the_same_in_pieces() -> None:
         torch.testing.assert_close(one, other)
 
 
-def _acted(acting: PPO, learning: PPO, space: spaces.Space[Any]) -> Any:
+def _acted(acting: PPO, learning: PPO, space: spaces.Space[Any], images: torch.Tensor | None = None) -> Any:
     """Return a rollout that `acting` collected, as a copy of `learning` gives it back where there is a lag."""
     generator = torch.Generator().manual_seed(5)
-    observation = torch.randn(9, 2, 4, generator=generator)
+    observation = torch.randn(9, 2, 4, generator=generator) if images is None else images
     chosen = acting.act(observation[:-1].flatten(0, 1), generator)
     action = chosen["action"].clone().unflatten(0, (8, 2))
-    trajectories = rollout_of(make_ppo(space), observation, action, reward=torch.randn(8, 2, generator=generator))
+    trajectories = rollout_of(acting, observation, action, reward=torch.randn(8, 2, generator=generator))
     del trajectories["policy_output"]
     kept = {key: value.clone().unflatten(0, (8, 2)) for key, value in chosen.items() if key != "action"}
     timely = ["policy_output", *(["state_value"] if learning.critic is None else [])]
@@ -411,3 +414,26 @@ def test_with_a_lag_what_has_become_improbable_counts_less() -> None:
     assert ratio.min() < 0.9
     torch.testing.assert_close(batch.advantage.view(8, 2), expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(batch.value_target, batch.advantage + value[:-1].flatten())
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("lag", [0, 2])
+def test_images_that_are_prepared_in_every_epoch_teach_the_same(
+    monkeypatch: pytest.MonkeyPatch, precision: torch.dtype, normalize: bool, lag: int
+) -> None:
+    images = torch.randint(0, 256, (9, 2, *IMAGES.shape), dtype=torch.uint8)
+    learned = []
+    for limit in (ppo_module.BYTES_PREPARED, 0):
+        monkeypatch.setattr(ppo_module, "BYTES_PREPARED", limit)
+        ppo = make_ppo(DISCRETE, IMAGES, normalize_observation=normalize, minibatch_size=4, rollout_length=8, lag=lag)
+        set_precision(ppo, str(precision).removeprefix("torch."))
+        ppo.normalizer.update(images.flatten(0, 1))
+        trajectories = _acted(ppo, ppo, DISCRETE, images)
+        prepared = ppo.make_batch(trajectories).select(torch.tensor([5, 2, 9])).observation
+        dtype = precision if normalize and limit else torch.uint8
+        assert (prepared.dtype, prepared.movedim(1, 3).is_contiguous()) == (dtype, limit > 0)
+        ppo.update(trajectories, 10)
+        learned.append([parameter.detach().clone() for parameter in ppo.parameters()])
+    for one, other in zip(*learned, strict=True):
+        assert torch.equal(one, other)
