@@ -11,6 +11,7 @@ from gymnasium import spaces
 from torch import nn
 
 from rl2cli.keys import Observation
+from rl2cli.networks.activations import is_traced
 from rl2cli.networks.images import has_planes_first, interleaved, is_image
 
 CLIP = 10.0
@@ -103,7 +104,7 @@ class ObservationNormalizer(nn.Module):
         if not self.is_image:
             return torch.addcmul(self.shift, observation, self.scale).clamp_(-CLIP, CLIP)
         rows = max(BYTES_IN_CACHE // (4 * self.shift.numel()), 1)
-        if not observation.is_cpu or len(observation) <= rows:
+        if is_traced() or not observation.is_cpu or len(observation) <= rows:  # a graph is for any number of rows
             return self._standardized(observation).to(image_dtype)
         parts = [self._standardized(part).to(image_dtype) for part in torch.split(observation, rows)]
         return torch.cat(parts)
