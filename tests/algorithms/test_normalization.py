@@ -5,6 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+from rl2cli.algorithms import normalization
 from rl2cli.algorithms.normalization import ObservationNormalizer, RewardNormalizer, RunningMoments
 
 CPU = torch.device("cpu")
@@ -64,6 +65,21 @@ def test_pixels_are_standardised_with_a_floor_under_their_deviation() -> None:
     normalizer.update(images)  # means 10 and 106, deviations 0 and 6, 4 added to each
     torch.testing.assert_close(normalizer(images), torch.tensor([[[0.0, -0.6]], [[0.0, 0.6]]]), atol=1e-4, rtol=0)
     assert normalizer(torch.tensor([[[255, 0]]], dtype=torch.uint8)).tolist() == [[[10.0, -10.0]]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_images_are_standardised_in_parts_to_the_same_numbers(
+    monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    space = spaces.Box(0, 255, (4, 6, 5), np.uint8)
+    images = torch.randint(0, 256, (7, *space.shape), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    normalizer = ObservationNormalizer(space, CPU)
+    normalizer.update(images)
+    whole = normalizer(images).to(dtype)
+    monkeypatch.setattr(normalization, "BYTES_IN_CACHE", 3 * 4 * 4 * 6 * 5)  # three images
+    parts = normalizer(images, dtype)
+    assert torch.equal(parts, whole)
+    assert (parts.dtype, parts.movedim(1, 3).is_contiguous()) == (dtype, True)
 
 
 def test_statistics_of_images_take_in_some_of_a_batch_from_its_beginning_to_its_end() -> None:
