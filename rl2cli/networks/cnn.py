@@ -34,6 +34,7 @@ class CNN(BaseNetwork):
                 f"images of {self.images.height}×{self.images.width} are too small for kernel_sizes "
                 f"{options.kernel_sizes} with strides {options.strides}, which need {least}×{least}",
                 hint="smaller kernels or strides, fewer convolutions, or a larger image",
+                place="network",
             )
         planes = [self.images.channels, *options.channels]
         self.convolutions = nn.ModuleList(

@@ -33,6 +33,7 @@ class ImageInput:
             raise UsageError(
                 f"the {network} network takes images, not an observation of {_described(space)}",
                 hint='name = "mlp" under [network] takes vectors, "multi" a Dict of both',
+                place="network.name",
             )
         assert isinstance(space, spaces.Box)
         if space.dtype != np.uint8 and not (space.low.min() >= 0.0 and space.high.max() <= 1.0):
@@ -40,6 +41,7 @@ class ImageInput:
                 f"the {network} network takes images of floats in [0, 1]; this space goes from {space.low.min():g} to "
                 f"{space.high.max():g}",
                 hint="let the environment give uint8 from 0 to 255, or divide by the largest value",
+                place="env.id",
             )
         shape = space.shape
         self._colours_last = len(shape) == 4 or (len(shape) == 3 and not has_planes_first(shape))

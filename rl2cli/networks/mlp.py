@@ -72,10 +72,12 @@ def flat_width(space: spaces.Space[Any]) -> int:
         raise UsageError(
             f"the mlp network cannot take an observation of shape {space.shape}",
             hint='name = "cnn" or "impala" under [network] takes images, "multi" a Dict of images and vectors',
+            place="network.name",
         )
     raise UsageError(
         f"the mlp network cannot take an observation of {space}",
         hint="it takes Box, Discrete, MultiDiscrete, MultiBinary, and Dict of these",
+        place="network.name",
     )
 
 

@@ -35,6 +35,7 @@ class Multi(BaseNetwork):
             raise UsageError(
                 f"the multi network takes a Dict of observations, not a {type(observation_space).__name__}",
                 hint=f'name = "{fits}" under [network] fits this one',
+                place="network.name",
             )
         parts = _chosen(dict(_leaves(observation_space)), options.observations)
         self._images = {path: space for path, space in parts.items() if is_image(space)}

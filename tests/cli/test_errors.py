@@ -163,6 +163,15 @@ def test_action_space_that_fits_no_algorithm(rl2: Rl2, spec: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+def test_network_that_does_not_take_the_observation(rl2: Rl2, spec: Path) -> None:
+    spec.write_text(spec.read_text() + '\n[network]\nname = "cnn"\n')
+    ended = rl2("train", str(spec), "-q")
+    line = spec.read_text().splitlines().index('name = "cnn"') + 1
+    assert (ended.code, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("error: the cnn network takes images, not an observation of shape (4,)")
+    assert f"{spec.name}:{line}:8" in ended.stderr
+
+
 def test_run_dir_that_holds_a_run(rl2: Rl2, spec: Path, trained: tuple[Path, Ended]) -> None:
     run, _ = trained
     expected = error(
