@@ -169,6 +169,7 @@ class PPO(BaseAlgorithm):
 
         That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network;
         where learning has gone on meanwhile, `action_log_prob` [B] alone, since the others will be of other weights.
+        One that acts for another gives `action_log_prob` too where it follows from more than the outputs.
         """
         features = self.policy(self._prepared(observation))
         outputs = linear(self.policy_head, features)
@@ -179,6 +180,10 @@ class PPO(BaseAlgorithm):
             log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, action_mask)
             return {ACTION: action, ACTION_LOG_PROB: log_prob}
         chosen = {ACTION: action, POLICY_OUTPUT: outputs}
+        if self.acts_for_another and self.distribution.num_log_std:
+            chosen[ACTION_LOG_PROB], _ = self.distribution.log_prob_and_entropy(
+                outputs, self.log_std, action, action_mask
+            )
         return chosen if self.critic is not None else chosen | {STATE_VALUE: self.value_head(features)}
 
     def _prepared(self, observation: Observation) -> Observation:
@@ -248,7 +253,10 @@ class PPO(BaseAlgorithm):
         reward = self._scaled(reward)
         action = trajectories[ACTION].flatten(0, 1)
         mask = trajectories[ACTION_MASK][:-1].flatten(0, 1) if ACTION_MASK in trajectories else None
-        log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
+        if ACTION_LOG_PROB in trajectories and not self.task.lag:
+            log_prob = trajectories[ACTION_LOG_PROB].flatten()
+        else:
+            log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
         advantage = self._advantage(reward, value[:-1], next_value, log_prob, trajectories)
         batch = Batch(
             map_observation(lambda tensor: tensor[: reward.numel()], observation),

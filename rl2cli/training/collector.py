@@ -153,6 +153,7 @@ class OverlappedCollector(Collector):
     def __init__(self, algorithm: BaseAlgorithm, env: BaseEnvAdapter, clock: Clock, actor: BaseAlgorithm) -> None:
         super().__init__(algorithm, env, clock)
         self.actor = actor
+        self.actor.acts_for_another = True
         self._take_weights(self.algorithm.acting_tensors())
         self._next = self._make_rollout()
         self._thread: threading.Thread | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from typing import Any
 
 import numpy as np
@@ -383,7 +384,8 @@ def _acted(acting: PPO, learning: PPO, space: spaces.Space[Any], images: torch.T
     del trajectories["policy_output"]
     kept = {key: value.clone().unflatten(0, (8, 2)) for key, value in chosen.items() if key != "action"}
     timely = ["policy_output", *(["state_value"] if learning.critic is None else [])]
-    assert sorted(kept) == (["action_log_prob"] if learning.task.lag else timely)
+    timely += ["action_log_prob"] if acting.acts_for_another else []
+    assert sorted(kept) == (["action_log_prob"] if learning.task.lag else sorted(timely))
     return trajectories | kept
 
 
@@ -414,6 +416,18 @@ def test_with_a_lag_what_has_become_improbable_counts_less() -> None:
     assert ratio.min() < 0.9
     torch.testing.assert_close(batch.advantage.view(8, 2), expected, atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(batch.value_target, batch.advantage + value[:-1].flatten())
+
+
+def test_what_another_did_has_the_probability_of_its_own_deviation() -> None:
+    space = spaces.Box(-1.0, 1.0, (3,), np.float32)
+    acting, learning = make_ppo(space, share_network=True), make_ppo(space, share_network=True)
+    acting.acts_for_another = True
+    with torch.no_grad():
+        acting.log_std.fill_(-0.5)
+    trajectories = _acted(acting, learning, space)
+    mean, action = trajectories["policy_output"], trajectories["action"]
+    expected = torch.distributions.Normal(mean, math.exp(-0.5)).log_prob(action).sum(-1).flatten()
+    torch.testing.assert_close(learning.make_batch(trajectories).log_prob, expected)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
