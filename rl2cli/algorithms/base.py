@@ -68,7 +68,7 @@ class BaseAlgorithm(nn.Module, ABC):
     memory_option: ClassVar[str] = "buffer_size"
     """The option, a number of frames, that `memory_bytes` is proportional to."""
     acts_for_another: bool = False
-    """Whether a copy of it, with newer weights, learns from what it does."""
+    """Whether another, with newer weights, learns from what it does."""
     generators: dict[str, torch.Generator]
     """Its random generators by purpose; the Trainer saves and restores their states."""
 

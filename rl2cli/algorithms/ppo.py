@@ -168,22 +168,17 @@ class PPO(BaseAlgorithm):
         """Return `action` [B, *act] and what else `update` needs; see `BaseAlgorithm.act`.
 
         That is `policy_output` [B, num_outputs], and `state_value` [B, 1] where it costs nothing: of a shared network;
-        where learning has gone on meanwhile, `action_log_prob` [B] alone, since the others will be of other weights.
-        One that acts for another gives `action_log_prob` too where it follows from more than the outputs.
+        where another with newer weights will learn from it, `action_log_prob` [B] alone, since it has its own of those.
         """
         features = self.policy(self._prepared(observation))
         outputs = linear(self.policy_head, features)
         if explore is None:
             return {ACTION: self.distribution.mode(outputs, action_mask), POLICY_OUTPUT: outputs}
         action = self.distribution.sample(outputs, self.log_std, explore, action_mask)
-        if self.task.lag:
+        if self.task.lag or self.acts_for_another:
             log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, action_mask)
             return {ACTION: action, ACTION_LOG_PROB: log_prob}
         chosen = {ACTION: action, POLICY_OUTPUT: outputs}
-        if self.acts_for_another and self.distribution.num_log_std:
-            chosen[ACTION_LOG_PROB], _ = self.distribution.log_prob_and_entropy(
-                outputs, self.log_std, action, action_mask
-            )
         return chosen if self.critic is not None else chosen | {STATE_VALUE: self.value_head(features)}
 
     def _prepared(self, observation: Observation) -> Observation:
@@ -232,14 +227,17 @@ class PPO(BaseAlgorithm):
     def make_batch(self, trajectories: Trajectories) -> Batch:
         """Turn a rollout into rows to learn from: values, old log-probabilities, advantages and value targets.
 
-        Everything is computed with the weights and statistics there are, which also acted where `task.lag` is 0; where
-        they did not, V-trace corrects what others' actions say. Rows that were no frame are left out.
+        Everything is computed with the weights and statistics there are, where the clipped objective starts. Others
+        acted where there is a log-probability by them: V-trace corrects what their actions say where there is a lag,
+        and where they are one update behind, by `overlap`, advantages are weighted by min(1, ratio) of both policies'
+        probabilities: the decoupled objective of Hilton et al. 2021 (arXiv 2110.00641), whose weight is
+        not truncated, with V-trace's rho; traces stay whole. Rows that were no frame are left out.
         """
         reward = trajectories[REWARD].squeeze(-1)  # [T, N]
         observation = map_observation(lambda tensor: tensor.flatten(0, 1), trajectories[OBSERVATION])
         if self._prepares_once():
             observation = self._prepared(observation)  # [(T+1) * N, *obs]
-        if self.task.lag:
+        if ACTION_LOG_PROB in trajectories:
             value, outputs = self._values_and_outputs(observation, reward.numel())
         else:
             value = self._values(observation, reward.numel(), trajectories.get(STATE_VALUE))
@@ -253,17 +251,20 @@ class PPO(BaseAlgorithm):
         reward = self._scaled(reward)
         action = trajectories[ACTION].flatten(0, 1)
         mask = trajectories[ACTION_MASK][:-1].flatten(0, 1) if ACTION_MASK in trajectories else None
-        if ACTION_LOG_PROB in trajectories and not self.task.lag:
-            log_prob = trajectories[ACTION_LOG_PROB].flatten()
-        else:
-            log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
-        advantage = self._advantage(reward, value[:-1], next_value, log_prob, trajectories)
+        log_prob, _ = self.distribution.log_prob_and_entropy(outputs, self.log_std, action, mask)
+        ratio = None
+        if ACTION_LOG_PROB in trajectories:
+            ratio = (log_prob.view_as(reward) - trajectories[ACTION_LOG_PROB]).exp()
+        advantage = self._advantage(reward, value[:-1], next_value, ratio, trajectories)
+        value_target = (advantage + value[:-1]).flatten()
+        if ratio is not None and not self.task.lag:
+            advantage *= ratio.clamp(max=1.0)
         batch = Batch(
             map_observation(lambda tensor: tensor[: reward.numel()], observation),
             action,
             log_prob,
             advantage.flatten(),
-            (advantage + value[:-1]).flatten(),
+            value_target,
             value[:-1].flatten(),
             mask,
         )
@@ -308,15 +309,15 @@ class PPO(BaseAlgorithm):
         reward: torch.Tensor,
         value: torch.Tensor,
         next_value: torch.Tensor,
-        log_prob: torch.Tensor,
+        ratio: torch.Tensor | None,
         trajectories: Trajectories,
     ) -> torch.Tensor:
-        """Return advantages [T, N]; `log_prob` [T * N] is of the policy that learns."""
+        """Return advantages [T, N]; `ratio` [T, N] as for `vtrace`, which is used where there is a lag."""
         terminated, done = (trajectories[key].squeeze(-1) for key in (TERMINATED, DONE))
         terminated, done = terminated.float(), (done | terminated).float()
         arrays: list[Any] = [reward, value, next_value, terminated, done]
         if self.task.lag:
-            arrays.append((log_prob.view_as(reward) - trajectories[ACTION_LOG_PROB]).exp())
+            arrays.append(ratio)
         on_cpu = reward.device.type == "cpu"
         if on_cpu:  # a loop over T of small operations is several times cheaper in numpy
             arrays = [array.numpy() for array in arrays]

@@ -21,6 +21,7 @@ from rl2cli.options import nearest_divisors
 from rl2cli.training.precision import set_precision
 
 DISCRETE = spaces.Discrete(2)
+BOX = spaces.Box(-1.0, 1.0, (3,), np.float32)
 IMAGES = spaces.Box(0, 255, (4, 14, 10), np.uint8)
 SCALAR = spaces.Box(-np.inf, np.inf, (1,), np.float32)
 
@@ -384,12 +385,11 @@ def _acted(acting: PPO, learning: PPO, space: spaces.Space[Any], images: torch.T
     del trajectories["policy_output"]
     kept = {key: value.clone().unflatten(0, (8, 2)) for key, value in chosen.items() if key != "action"}
     timely = ["policy_output", *(["state_value"] if learning.critic is None else [])]
-    timely += ["action_log_prob"] if acting.acts_for_another else []
-    assert sorted(kept) == (["action_log_prob"] if learning.task.lag else sorted(timely))
+    assert sorted(kept) == (["action_log_prob"] if learning.task.lag or acting.acts_for_another else timely)
     return trajectories | kept
 
 
-@pytest.mark.parametrize("space", [DISCRETE, spaces.Box(-1.0, 1.0, (3,), np.float32)])
+@pytest.mark.parametrize("space", [DISCRETE, BOX])
 @pytest.mark.parametrize("share", [False, True])
 def test_with_a_lag_and_equal_weights_a_rollout_says_what_it_says_without(
     space: spaces.Space[Any], share: bool
@@ -418,16 +418,36 @@ def test_with_a_lag_what_has_become_improbable_counts_less() -> None:
     torch.testing.assert_close(batch.value_target, batch.advantage + value[:-1].flatten())
 
 
-def test_what_another_did_has_the_probability_of_its_own_deviation() -> None:
-    space = spaces.Box(-1.0, 1.0, (3,), np.float32)
-    acting, learning = make_ppo(space, share_network=True), make_ppo(space, share_network=True)
+@pytest.mark.parametrize("space", [DISCRETE, BOX])
+def test_one_update_behind_the_objective_is_decoupled(space: spaces.Space[Any]) -> None:
+    acting, learning = make_ppo(space, share_network=True, seed=9), make_ppo(space, share_network=True)
     acting.acts_for_another = True
     with torch.no_grad():
         acting.log_std.fill_(-0.5)
+        acting.policy_head.weight.mul_(100.0)
     trajectories = _acted(acting, learning, space)
-    mean, action = trajectories["policy_output"], trajectories["action"]
-    expected = torch.distributions.Normal(mean, math.exp(-0.5)).log_prob(action).sum(-1).flatten()
-    torch.testing.assert_close(learning.make_batch(trajectories).log_prob, expected)
+    batch = learning.make_batch(trajectories)
+    own = learning.make_batch(
+        rollout_of(learning, trajectories["observation"], trajectories["action"]) | {"reward": trajectories["reward"]}
+    )
+    ratio = (own.log_prob - trajectories["action_log_prob"].flatten()).exp()
+    assert ratio.min() < 0.9
+    assert ratio.max() > 1.1
+    for name in ("log_prob", "value", "value_target"):
+        torch.testing.assert_close(getattr(batch, name), getattr(own, name))
+    torch.testing.assert_close(batch.advantage, own.advantage * ratio.clamp(max=1.0))
+
+
+def test_what_acts_for_another_says_how_probable_it_was() -> None:
+    acting = make_ppo(BOX)
+    acting.acts_for_another = True
+    with torch.no_grad():
+        acting.log_std.fill_(-0.5)
+    observation = torch.randn(5, 4)
+    chosen = acting.act(observation, torch.Generator().manual_seed(1))
+    mean = acting.policy_head(acting.policy(observation))
+    expected = torch.distributions.Normal(mean, math.exp(-0.5)).log_prob(chosen["action"]).sum(-1)
+    torch.testing.assert_close(chosen["action_log_prob"], expected)
 
 
 @pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
