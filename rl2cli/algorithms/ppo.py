@@ -216,7 +216,8 @@ class PPO(BaseAlgorithm):
         self._check_finite(batch, metrics, (torch.stack(norms).sum() + metrics[:KL].sum()).item())
         self._update_statistics(trajectories)
         report = dict(zip(METRICS, metrics.tolist(), strict=True))
-        self._adapt_learning_rate(report["loss/kl"])
+        if options.adaptive_kl is not None:
+            self._adapt_learning_rate(report["loss/kl"], value_at(options.adaptive_kl, frames, total))
         return report | {
             "loss/explained_variance": explained_variance(batch.value, batch.value_target).item(),
             "loss/learning_rate": learning_rate,
@@ -438,11 +439,8 @@ class PPO(BaseAlgorithm):
         errors = [F.mse_loss(each, batch.value_target, reduction="none") for each in (value, near)]
         return torch.max(*errors).mean()
 
-    def _adapt_learning_rate(self, kl: float) -> None:
-        """Follow `adaptive_kl` as rsl_rl does, within a factor of a hundred of the option's rate."""
-        wanted = self.options.adaptive_kl
-        if wanted is None:
-            return
+    def _adapt_learning_rate(self, kl: float, wanted: float) -> None:
+        """Follow `adaptive_kl`, now `wanted`, as rsl_rl does, within a factor of a hundred of the option's rate."""
         if kl > 2.0 * wanted:
             self.adaptive_factor = max(self.adaptive_factor / 1.5, 0.01)
         elif kl < wanted / 2.0:

@@ -56,10 +56,10 @@ class PPOOptions(Options):
     target_kl: Positive | None = Field(
         None, description="Stop an update's epochs when the policy has moved this far (KL); off where left out [SB3]."
     )
-    adaptive_kl: Positive | None = Field(
+    adaptive_kl: Positive | Schedule | None = Field(
         None,
-        description="Move the learning rate so that an update moves the policy this far (KL); off where left out "
-        "[rsl_rl: divided by 1.5 above twice, multiplied below half of it].",
+        description="Move the learning rate so that an update moves the policy this far (KL), a number or a schedule; "
+        "off where left out [rsl_rl: divided by 1.5 above twice, multiplied below half of it].",
     )
     normalize_observation: bool = Field(
         False,

@@ -150,11 +150,11 @@ def test_epochs_stop_when_the_policy_has_moved_far() -> None:
 def test_the_learning_rate_follows_the_kl_and_is_saved() -> None:
     ppo = make_ppo(DISCRETE, adaptive_kl=0.01, learning_rate=1.0)
     for kl, factor in [(0.03, 1 / 1.5), (0.012, 1 / 1.5), (0.001, 1.0), (0.001, 1.5)]:
-        ppo._adapt_learning_rate(kl)
+        ppo._adapt_learning_rate(kl, 0.01)
         assert ppo.adaptive_factor == pytest.approx(factor)
     for kl, limit in [(9.0, 0.01), (0.0, 100.0)]:
         for _ in range(50):
-            ppo._adapt_learning_rate(kl)
+            ppo._adapt_learning_rate(kl, 0.01)
         assert ppo.adaptive_factor == pytest.approx(limit)
     other = make_ppo(DISCRETE, adaptive_kl=0.01, learning_rate=1.0)
     other.load_state_dict(ppo.state_dict())
@@ -165,6 +165,12 @@ def test_schedules_are_functions_of_absolute_frames() -> None:
     ppo = make_ppo(DISCRETE, total_frames=100, learning_rate=Schedule(start=1e-2, end=0.0))
     assert ppo.update(_random_rollout(ppo), 25)["loss/learning_rate"] == pytest.approx(0.75e-2)
     assert ppo.update(_random_rollout(ppo), 100)["loss/learning_rate"] == 0.0
+
+    ppo = make_ppo(DISCRETE, total_frames=100, learning_rate=1e-4, adaptive_kl=Schedule(start=10.0, end=1e-12))
+    ppo.update(_random_rollout(ppo), 25)
+    assert ppo.adaptive_factor == 1.5
+    ppo.update(_random_rollout(ppo), 100)
+    assert ppo.adaptive_factor == 1.0
 
 
 @pytest.mark.parametrize("bad", ["reward", "observation"])
